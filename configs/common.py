@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 
 
 def has_classes(dataset: str, classes: Iterable[str]) -> bool:
-    """Return whether a dataset has all of these classes; False for a user's own clips."""
+    """Return whether a dataset has all of the given classes; False for a user's own clips."""
     description = data_builders.DATASETS.get(dataset)
     return description is not None and {*classes} <= {*(description.classes or ())}
 
@@ -25,13 +25,13 @@ def has_test_parts(dataset: str) -> bool:
 
 
 def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
-    """Return the options of a dataset with their defaults, None for options that are not set.
+    """Return the options of a dataset with their defaults (None for options that are not set).
 
     `format` and `classes` are omitted, because the config sets them. `irec build --help` explains
     the options.
 
     Raises:
-        UserError: there is no dataset of this kind with this name.
+        UserError: no dataset of this kind has this name.
     """
     known = {
         name: description
@@ -47,12 +47,12 @@ def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
 
 
 def arguments(text: str | None, **defaults):
-    """Parse the arguments of a config, the part of `--config=FILE:TEXT` after the colon.
+    """Parse config arguments, the part of `--config=FILE:TEXT` after the colon.
 
     Args:
-        text: comma-separated flags and `key=value`, such as `debug,dataset=irmas`.
-        **defaults: default values of the arguments of this config; a type instead of a value means
-            that the default is None. Every config also accepts `debug` and `dataset`.
+        text: comma-separated flags and `key=value` pairs, such as `debug,dataset=irmas`.
+        **defaults: default value of each argument; a type instead of a value means that the
+            default is None. Every config also accepts `debug` and `dataset`.
 
     Returns:
         ConfigDict of the arguments; each value has the type of its default.
@@ -112,22 +112,23 @@ def data(dataset: str, **settings) -> dict:
       depend on the placement.
     - `classes`: use only these classes, in this order, and only the clips with at least one of them
       (empty: all).
-    - `channels`: `mean` averages the channels of a clip; `separate` makes each channel an example.
-    - `hop_s`: hop of training windows in seconds (None: `window_s`, no overlap).
+    - `channels`: `mean` averages the channels of a clip; `separate` makes each of them an example.
+    - `hop_s`: hop between training windows in seconds (None: `window_s`, no overlap).
     - `normalize`: `peak` divides a waveform by the peak of its clip; `none` leaves it as recorded.
     - `split`: `official` uses the dataset's own test split, with clips of any length. `parts` adds
       part 2 of that test split to the training clips and tests on part 3, using the first
       `window_s` seconds of each clip. `song` and `window` divide windows of the training clips into
       training, validation and test splits: `song` keeps each song in one split; `window` divides
-      at random, which overestimates the scores, because overlapping windows of a clip are in
-      several splits.
-    - `validation_fraction`, `test_fraction`: fractions of the examples in these splits.
-    - `split_validation`: with the splits `official` and `parts`, hold out complete songs for
-      validation (`song`), or clips at random (`random`), so that clips of a song may be in both
-      training and validation. Not used if a dataset has validation clips of its own.
-    - `stored` (not set in any config): folder of separated clips, written by `irec study
-      separation`, that replace the original clips. Requires `split=parts` and, for separated
-      features, the front end `stored`.
+      them at random, which overestimates the scores, because overlapping windows of a clip end up
+      in different splits.
+    - `validation_fraction`, `test_fraction`: fractions of the examples that are used for validation
+      and testing.
+    - `split_validation`: with the `official` and `parts` splits, hold out complete songs for
+      validation (`song`), or clips at random (`random`), so that clips of the same song may be used
+      for both training and validation. Ignored if the dataset has its own validation clips.
+    - `stored` (not set in any config): folder of separated clips that replace the original clips,
+      written by `irec study separation`. Requires `split=parts` and, for separated features, the
+      `stored` front end.
     """
     if dataset in data_builders.DATASETS and data_builders.DATASETS[dataset].kind == "multitrack":
         kept = {k: settings[k] for k in ("window_s", "hop_s", "normalize") if k in settings}
@@ -155,11 +156,11 @@ def instances(dataset: str, **settings) -> dict:
 
     - `dir`, `manual_dir`, `cache_gb`, `placement`, `normalize`: as in `data`.
     - `window_s`: length of the network's input windows in seconds.
-    - `label_s`: length in seconds of an instance, the central part of a window to which the labels
-      refer (None: `window_s`).
-    - `hop_s`: hop of training instances in seconds (None: `label_s`, no overlap).
-    - `threshold_db`: an instrument plays if the RMS of one of its tracks exceeds this level,
-      relative to the maximum of the track, in any frame of the instance.
+    - `label_s`: length in seconds of an instance, the central part of a window that the labels
+      describe (None: `window_s`).
+    - `hop_s`: hop between training instances in seconds (None: `label_s`, no overlap).
+    - `threshold_db`: an instrument counts as playing if the RMS of one of its tracks exceeds this
+      level, relative to the maximum of the track, in any frame of the instance.
     - `reduction`: reduce the crosstalk between spot microphones before measuring the RMS.
     - `split`, `channels`: always `official` and `mean`.
     """
@@ -193,7 +194,8 @@ def stems(dataset: str, **settings) -> dict:
       `validation_fraction` of the training tracks.
     - `remix`: fraction of the examples whose stems are drawn independently, each from its own track
       and position.
-    - `channels`: `mean` averages the two channels of a stem; `random` picks left, right or mean.
+    - `channels`: `mean` averages the two channels of a stem; `random` picks the left channel, the
+      right channel or their mean.
     """
     options = dataset_options(dataset, "stems")
     shared = dict(
@@ -213,7 +215,7 @@ def stems(dataset: str, **settings) -> dict:
 
 
 def stem_augment(**settings) -> dict:
-    """Return the augment section of a separator, off by default; see `augment/stems.py`."""
+    """Return the augment section of a separator (default: none); see `augment/stems.py`."""
     defaults = dict(
         gain_db=0.0,
         polarity=False,
@@ -227,7 +229,7 @@ def stem_augment(**settings) -> dict:
 
 
 def augment(**settings) -> dict:
-    """Return the augment section of a recogniser, off by default; see `augment/features.py`."""
+    """Return the augment section of a recogniser (default: none); see `augment/features.py`."""
     defaults = dict(
         mix=0.0,
         mix_db=10.0,
@@ -267,18 +269,19 @@ def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str 
 def training(**settings) -> dict:
     """Return the training section.
 
-    - `init_from`: trained system that provides the initial parameters (None: random parameters): a
-      workdir, a folder written by `irec export`, `pretrained` for the recogniser that comes with
-      irec-jax, or the name of another pretrained system. Front end and network must match, except
-      for dropout and `dtype`; if the classes differ, the last layer is initialised at random.
+    - `init_from`: trained system that provides the initial parameters: a workdir, a folder written
+      by `irec export`, `pretrained` for the recogniser that comes with irec-jax, or the name of
+      another pretrained system (None: start from random parameters). The front end and the network
+      must match, except for dropout and `dtype`; if the classes differ, the last layer is
+      initialised at random.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss`, the validation loss, or a validation score. Recognisers have `top1` (the
       fraction of windows whose most probable class is one of their labels) and `auc` (the macro
       ROC AUC over windows); separators have `amplitude_sdr`.
     - `keep`: which epoch's parameters to keep, `best` or `last`.
     - `best_by`: criterion for the best epoch, with the same choices as `stop_by`.
-    - `min_steps_per_epoch`: an epoch consists of as many complete passes over the data as are
-      needed for at least this many steps (None: one pass).
+    - `min_steps_per_epoch`: minimum number of steps per epoch, reached by repeating complete passes
+      over the data (None: one pass).
     - `max_steps_per_epoch`: maximum number of steps in a pass (None: complete passes).
     - `repeats`: number of runs, with consecutive seeds.
     - `log_every_steps`: number of steps between TensorBoard scalars.
@@ -286,7 +289,7 @@ def training(**settings) -> dict:
       after each epoch).
     - `checkpoint_every_steps`: steps between checkpoints within an epoch (None: as above).
     - `steps_per_call`: number of steps dispatched together (None: 1 on the CPU; on accelerators,
-      enough to make the overhead of a call small). Checkpoints are written between calls.
+      enough to make the overhead per call small). Checkpoints are written between calls.
     """
     defaults = dict(
         batch_size=128,
@@ -311,11 +314,12 @@ def evaluation(**settings) -> dict:
     """Return the evaluation section of a recogniser.
 
     - `batch_size`: windows per batch.
-    - `hop_s`: hop of windows at test time in seconds.
-    - `aggregation`: how window probabilities become clip scores: `s1`, `s2`, `max` or `top`.
+    - `hop_s`: hop between windows in seconds at test time.
+    - `aggregation`: how window probabilities are combined into clip scores: `s1`, `s2`, `max` or
+      `top`.
     - `threshold`: minimum score of a detected class (None: the default of the aggregation, see
       `irec_jax.inference.aggregation`).
-    - `num_bootstrap`: number of bootstrap samples of songs for the intervals.
+    - `num_bootstrap`: number of bootstrap samples of songs for the confidence intervals.
     - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
       clips.
     - `per_piece` (configs for multitrack pieces): also average the scores over pieces.
@@ -337,12 +341,12 @@ def separation_evaluation(**settings) -> dict:
     - `batch_size`: windows per batch.
     - `windows`: `overlapping` averages the estimates of overlapping windows; `side_by_side`
       synthesises adjacent windows independently (see `inference/side_by_side.py`).
-    - `hop_s`: hop of overlapping windows in seconds.
+    - `hop_s`: hop between overlapping windows in seconds.
     - `post_db`: postprocessing removes the bins of an estimate below this level in dB (see
       `frontends/gate.py`).
     - `post_reference`: reference of `post_db`: `absolute`, or the maximum of the complete `track`
       or of each `segment`, which has the length of a window.
-    - `post_fill`: value of removed bins: the `floor` of the front end, or `zero`, which is 0 dB.
+    - `post_fill`: value that replaces removed bins: the `floor` of the front end, or `zero` (0 dB).
     - `phase`: phase of the estimated waveforms: `mixture` takes it from the mixture; `griffin-lim`
       estimates it in `griffin_lim_iterations` iterations.
     """
@@ -360,7 +364,7 @@ def separation_evaluation(**settings) -> dict:
 
 
 def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
-    """Add the keys of every config, apply the debug settings if requested, and lock the config."""
+    """Add the keys that all configs share, apply any debug settings, and lock the config."""
     config.seed = 0
     config.profile = dict(start_step=10, num_steps=0)
     if args.debug:

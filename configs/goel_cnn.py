@@ -1,29 +1,29 @@
-"""Convolutional networks for five instruments on images of the waveform.
+"""Recognition of five instruments with convolutional networks on images of the waveform.
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on images of the IRMAS training clips, split at random (tables VII and VIII; test accuracy
-of B1 / B2 / B3 / B4):
+Reported test accuracy of B1 / B2 / B3 / B4 on images of the IRMAS training clips, split at random
+(tables VII and VIII):
 
   --config=configs/goel_cnn.py:dataset=irmas,split=window,image=stacked,net=b1 ... net=b4
                                                             .477 / .508 / .545 / .468
   ...                                     image=recurrence  .605 / .679 / .710 / .531
 
-With that split, the two channels of a clip can be in both the training and the test set. The
-default here is split=song, which keeps each song in one split.
+With a random split, one channel of a clip can be in the training set and the other in the test set.
+The default here is split=song, which keeps each song in one split.
 
-Measured on rendered audio, five instruments of `gm_irmas` 1.0.0, seed 0, recurrence plots (chance
-is .200), by `irec study goel --size full --split song` (20, 18, 15 and 4 epochs; B2 and B3 in
+Measured with recurrence plots of rendered audio (five instruments of `gm_irmas` 1.0.0, seed 0;
+chance is .200) by `irec study goel --size full --split song` (20, 18, 15 and 4 epochs; B2 and B3 in
 batches of 16):
 
   --config=configs/goel_cnn.py:net=b1 ... net=b4            .402 / .421 / .435 / .246
 
-and by `irec study goel --quick` on `small` (half an hour on two CPU cores for all networks)
+and by `irec study goel --quick` on `small` (half an hour on two CPU cores for all networks):
 .395 / .302 / .265 / .235 split by song, .453 / .353 / .300 / .224 split at random.
 
 An image has 150 x 150 pixels: a `stacked` waveform of 3 s with samples arranged row by row, or
-`recurrence` plots of 2^16 and 2^17 samples. Each channel is a separate example. Loss and prediction
-of a clip are averaged over its two recurrence plots (Goel treats each plot separately).
+`recurrence` plots of 2^16 and 2^17 samples. Each channel is used as a separate example. Loss and
+prediction of a clip are averaged over its two recurrence plots (Goel treats each plot separately).
 
 Arguments:
 
@@ -56,7 +56,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
 
 
 def create(args) -> config_dict.ConfigDict:
-    """Return the config for these arguments without the parts added by `common.finish`."""
+    """Return the config for the given arguments without the parts added by `common.finish`."""
     config = config_dict.ConfigDict()
     config.task = "recognition"
     config.data = common.data(
@@ -68,18 +68,18 @@ def create(args) -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
-        cache_gb=2.0,  # both channels of the five IRMAS classes
+        cache_gb=2.0,  # enough for both channels of the five IRMAS classes
     )
     config.frontend = dict(common.choose("image", args.image, IMAGES))
     config.augment = common.augment()
-    # The rate of the "dropout layers in between" is not stated.
+    # The paper does not state the rate of the "dropout layers in between".
     config.model = dict(name="image_cnn", net=args.net, dropout=0.25, dense_dropout=0.5)
     config.loss = dict(name="softmax_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
     # Goel's code stops when the validation accuracy has not improved for 5 epochs; the paper keeps
-    # the epoch with the lowest validation loss. Batch size and number of epochs are not stated. An
-    # epoch on IRMAS has about 150 steps. On smaller datasets, epochs also have at least 150 steps,
-    # because early stopping would otherwise end training too soon.
+    # the epoch with the lowest validation loss. Neither states the batch size or the number of
+    # epochs. An epoch on IRMAS has about 150 steps. On smaller datasets, epochs also have at least
+    # 150 steps, because early stopping would otherwise end training too soon.
     config.training = common.training(
         batch_size=32,
         num_epochs=100,

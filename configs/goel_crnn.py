@@ -2,28 +2,28 @@
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on recurrence plots of the IRMAS training clips, split at random, after 10 epochs (table
-IX; test accuracy of B1 / B2 / B3 / B4):
+Reported test accuracy of B1 / B2 / B3 / B4 on recurrence plots of the IRMAS training clips, split
+at random, after 10 epochs (table IX):
 
   --config=configs/goel_crnn.py:dataset=irmas,split=window,net=b1 ... net=b4
                                                             .402 / .482 / .541 / .481
 
-Measured with B3 on rendered audio, five instruments of `gm_irmas` 1.0.0 `small`, seed 0 (chance is
-.200), by `irec study goel --quick` (half an hour on two CPU cores for all networks):
+Measured with B3 on rendered audio (five instruments of `gm_irmas` 1.0.0 `small`, seed 0; chance is
+.200) by `irec study goel --quick` (half an hour on two CPU cores for all networks):
 
   --config=configs/goel_crnn.py                 .253, and .465 split at random (split=window)
 
 Goel does not state the sizes of the LSTM and of its chunks. Here the LSTM has 128 units, as many as
-the CNN has outputs, so that no projection is needed, and chunks have 300 samples. Everything else
-is as in `goel_cnn.py`.
+the CNN has outputs, so that no projection is needed, and each chunk has 300 samples. All other
+settings are those of `goel_cnn.py`.
 
 Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
 - net: b1, b2, b3 (default) or b4
 - image: recurrence (default) or stacked
-- x_len: samples of a chunk (default 300)
-- hidden: units of the LSTM (default 128)
+- x_len: samples per chunk (default 300)
+- hidden: number of LSTM units (default 128)
 - split: song (default), window or official
 - all_classes: use all classes of the dataset instead of Goel's five (always true for a folder)
 - debug: a short run on tiny data

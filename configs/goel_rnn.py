@@ -1,9 +1,9 @@
-"""Recurrent networks for five instruments on chunks of the waveform.
+"""Recognition of five instruments with recurrent networks on chunks of the waveform.
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on windows of the IRMAS training clips, split at random (tables II to V; test accuracy at
-hidden = 50 / 100 / 150):
+Reported test accuracy with hidden = 50 / 100 / 150 on windows of the IRMAS training clips, split at
+random (tables II to V):
 
   --config=configs/goel_rnn.py:dataset=irmas,split=window,cell=rnn           .371 / .495 / .489
   ...                                                     cell=lstm          .653 / .682 / .639
@@ -13,13 +13,13 @@ hidden = 50 / 100 / 150):
                            gru .638 / .712 / .725, blstm .550 / .581 / .622
   the same with dense=50 (x_len=300, hidden=50): rnn .452, lstm .706, gru .713, blstm .558
 
-With that split, windows of one clip, and its two channels, are in both the training and the test
-set, so the network is tested on nearly the same audio as it was trained on. The default here is
-split=song, which keeps each song in one split; scores are lower, but measure recognition in music
-that was not used for training.
+With a random split, windows of the same clip, and its two channels, are in both the training and
+the test set, so the network is tested on nearly the same audio that it was trained on. The default
+here is split=song, which keeps each song in one split. The scores are lower, but measure
+recognition in music that was not used for training.
 
-Measured on rendered audio, five instruments of `gm_irmas` 1.0.0, seed 0 (chance is .200), cell =
-rnn / lstm / gru / blstm:
+Measured with cell = rnn / lstm / gru / blstm on rendered audio (five instruments of `gm_irmas`
+1.0.0, seed 0; chance is .200):
 
   irec study goel --size full --split song (15 epochs)                  .211 / .644 / .701 / -
   irec study goel --quick, on `small`, split=song                       .222 / .324 / .333 / .340
@@ -27,16 +27,16 @@ rnn / lstm / gru / blstm:
 
 The quick study takes half an hour on two CPU cores for all networks.
 
-Inputs are windows of 2 s at 44.1 kHz with a hop of 1 s. The left and right channels are separate
-examples. Samples are divided by 2^15 and grouped into vectors of x_len samples.
+Inputs are windows of 2 s at 44.1 kHz with a hop of 1 s. The left and right channels are used as
+separate examples. Samples are divided by 2^15 and grouped into vectors of x_len samples.
 
 Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
 - cell: rnn, lstm (default), gru, blstm or per_step (an LSTM that classifies at every step, figure
   20)
-- x_len: samples of a chunk (default 300)
-- hidden: units of a layer (default 50)
+- x_len: samples per chunk (default 300)
+- hidden: units per layer (default 50)
 - layers: number of recurrent layers (default 1)
 - dense: units of an additional dense layer (default 0: no such layer)
 - split: song (default), window or official
@@ -82,7 +82,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
-        cache_gb=2.0,  # both channels of the five IRMAS classes
+        cache_gb=2.0,  # enough for both channels of the five IRMAS classes
     )
     config.frontend = dict(name="chunks", chunk_samples=args.x_len)
     config.augment = common.augment()
@@ -98,9 +98,9 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.loss = dict(name="softmax_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
     # Goel's code stops when the validation accuracy has not improved for 5 epochs; the paper keeps
-    # the epoch with the lowest validation loss. Batch size and number of epochs are not stated. An
-    # epoch on IRMAS has about 150 steps. On smaller datasets, epochs also have at least 150 steps,
-    # because early stopping would otherwise end training too soon.
+    # the epoch with the lowest validation loss. Neither states the batch size or the number of
+    # epochs. An epoch on IRMAS has about 150 steps. On smaller datasets, epochs also have at least
+    # 150 steps, because early stopping would otherwise end training too soon.
     config.training = common.training(
         batch_size=64,
         num_epochs=100,

@@ -3,7 +3,7 @@
 Y. Han, J. Kim, K. Lee, "Deep convolutional neural networks for predominant instrument recognition
 in polyphonic music", IEEE/ACM TASLP 25(1), 2017.
 
-Reported on IRMAS, mean of three runs (tables IV and V), micro / macro F1:
+Reported micro / macro F1 on IRMAS, mean of three runs (tables IV and V):
 
   --config=configs/han.py:dataset=irmas --config.training.repeats=3                 .602 / .503
   ...  with the argument activation=tanh                                            .499 / .399
@@ -12,7 +12,8 @@ Reported on IRMAS, mean of three runs (tables IV and V), micro / macro F1:
   ...  activation=lrelu_0.01                                                        .593 / .492
   ...  --config.evaluation.aggregation=s1 (threshold 0.16)                          .595 / .486
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0 (not comparable with IRMAS):
+Measured micro / macro F1 on rendered audio, which is not comparable with IRMAS (`gm_irmas` 1.0.0
+`small`, seed 0):
 
   --config=configs/han.py                                                           .663 / .650
 
@@ -47,10 +48,10 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         split_validation=args.split_validation,
     )
     # The paper states neither the scale of the mel filters nor the eps of the logarithm. With
-    # filters of peak 1 and eps 0.1, the logarithms are around 0, and a network without
-    # normalisation layers starts to learn immediately. With filters of area 1 and eps 1e-3, they
-    # are around -3.7, and one of two seeds still had the loss of a constant prediction after eight
-    # passes over the rendered data.
+    # filters that have a peak of 1, and an eps of 0.1, the logarithms are around 0, and a network
+    # without normalisation layers starts to learn immediately. With filters that have an area of 1,
+    # and an eps of 1e-3, the logarithms are around -3.7, and one of two seeds still had the loss of
+    # a constant prediction after eight passes over the rendered data.
     config.frontend = dict(
         name="log_mel",
         frame_length=1024,
@@ -60,8 +61,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         offset=0.1,
     )
     config.augment = common.augment()
-    # Dropout also follows the global pooling, as in the text; table I lists none there
-    # (model.pooled_dropout=0).
+    # Dropout is also applied after the global pooling, as the text of the paper states. Table I
+    # lists no dropout there (model.pooled_dropout=0).
     config.model = dict(
         name="convnet",
         activation=args.activation,
@@ -75,9 +76,9 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     # Han et al. validate once per epoch and stop when the loss has not decreased for more than two
     # epochs. An epoch on IRMAS has 134 steps (5,700 clips of three windows). On smaller datasets,
     # epochs also have at least 134 steps, because with many short epochs the lowest loss, and thus
-    # the end of training, would depend on chance. The paper does not state how the best epoch is
-    # selected. It is selected by accuracy here, because the validation loss rises when the network
-    # becomes more confident, even while its accuracy still improves.
+    # the end of training, would be a matter of chance. The paper does not state how the best epoch
+    # is selected. It is selected by accuracy here, because the validation loss rises when the
+    # network becomes more confident, even while its accuracy still improves.
     config.training = common.training(
         batch_size=128, num_epochs=100, patience=2, best_by="top1", min_steps_per_epoch=134
     )

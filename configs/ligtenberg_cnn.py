@@ -3,8 +3,8 @@
 D. Ligtenberg, "The effect of deep learning-based source separation on predominant instrument
 classification in polyphonic music", Utrecht University, 2022.
 
-Reported on test part 3 of IRMAS, trained on its training clips and test part 2 (table 4.2, macro
-AUC, with the intervals given by Ligtenberg):
+Reported macro AUC on test part 3 of IRMAS, after training on the training clips and test part 2
+(table 4.2, with the intervals given by Ligtenberg):
 
   --config=configs/ligtenberg_cnn.py:dataset=irmas              base, original audio .786 +- .012
   irec study separation --dataset=irmas ...                     raw, separated       .806 +- .009
@@ -17,9 +17,9 @@ class with n of N training examples has the weight N / (11 n).
 `--config.loss.class_weights=effective` weights classes more evenly, `none` equally.
 `irec study separation` trains all three classifiers with the same budget.
 
-Measured on rendered audio, `gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips of 56 songs,
-seed 0, by `irec study separation --quick` (4 epochs, chosen by the validation loss; 55 minutes on
-two CPU cores): base .551, raw .571, post .571.
+Measured macro AUC on rendered audio (`gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips of 56
+songs, seed 0) by `irec study separation --quick`, which takes 55 minutes on two CPU cores (best of
+4 epochs by validation loss): base .551, raw .571, post .571.
 
 Arguments:
 
@@ -38,7 +38,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config = config_dict.ConfigDict()
     config.task = "recognition"
     # The training clips and test part 2 are used for training, and part 3 for testing; only the
-    # first 3 s of each clip are used. A folder has no parts.
+    # first 3 s of each clip are used. A user's folder has no test parts.
     split = args.split or ("parts" if common.has_test_parts(args.dataset) else "official")
     config.data = common.data(
         args.dataset,

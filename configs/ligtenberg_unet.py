@@ -3,8 +3,8 @@
 D. Ligtenberg, "The effect of deep learning-based source separation on predominant instrument
 classification in polyphonic music", Utrecht University, 2022.
 
-Reported on the 50 test tracks of MUSDB18, full length, vocals + other (amplitude SDR, mean and
-standard deviation over tracks), after 375 epochs (50 hours on a GPU):
+Reported amplitude SDR of vocals + other on the 50 full-length test tracks of MUSDB18, after 375
+epochs (50 hours on a GPU), as mean (standard deviation) over tracks:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18,paper                raw 9.33 (4.29) dB
   ...  the same, postprocessed: everything below -60 dB removed            post 7.29 (3.25) dB
@@ -12,22 +12,22 @@ standard deviation over tracks), after 375 epochs (50 hours on a GPU):
 
 Measured on the 14 official validation tracks of the 7-second edition of MUSDB18, after training on
 72 other tracks for 12 epochs of 105 steps (about 0.9 s per step on two CPU cores), seed 0:
-10.60 (3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. The command:
+10.60 (3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. Command:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18 --config.data.path=MUSDB18_7
       --config.data.split=validation --config.data.validation_fraction=0.1
 
-`output=attenuation`, the default, predicts by how many decibels each bin of the mixture is
-attenuated. Its loss is the negative amplitude SDR, which hardly penalises inaudible errors such as
-10 dB in a bin at -80 dB, and gives quiet and loud examples the same weight. `output=direct` is
-Ligtenberg's network: its last layer predicts the spectrogram, and the loss is the mean absolute
-error in decibels. `paper` also trains as Ligtenberg does: kernels with an initial standard
-deviation of 1; stems from the same position in the same song, which are stretched, shifted by whole
-semitones, reversed and inverted together; 375 epochs. It is evaluated in adjacent segments of 3 s
-with Griffin-Lim, and postprocessing sets bins more than 60 dB below the maximum of a segment to
-0 dB, which is our interpretation of the thesis (see `post_reference` and `post_fill` in
-configs/common.py). `ablation` selects one of the runs of figure 4.1, or one of the two experiments
-described in the text, on the same data.
+`output=attenuation`, the default, predicts the attenuation of each bin of the mixture in decibels.
+Its loss is the negative amplitude SDR, which hardly penalises inaudible errors such as 10 dB in a
+bin at -80 dB, and gives quiet and loud examples the same weight. `output=direct` is Ligtenberg's
+network: its last layer predicts the spectrogram, and the loss is the mean absolute error in
+decibels. `paper` also trains as Ligtenberg does: kernels have an initial standard deviation of 1;
+stems are taken from the same position in the same song, and are stretched, shifted by whole
+semitones, reversed and inverted together; training takes 375 epochs. The network is evaluated in
+adjacent segments of 3 s with Griffin-Lim, and postprocessing sets bins more than 60 dB below the
+maximum of a segment to 0 dB, which is our interpretation of the thesis (see `post_reference` and
+`post_fill` in configs/common.py). `ablation` selects one of the runs of figure 4.1, or one of the
+two experiments described in the text; all of them use the same data.
 
 Arguments:
 
@@ -47,7 +47,7 @@ from configs import common
 AMPLITUDE_SDR = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
 #: Mean absolute error in decibels, the loss of Ligtenberg (2022).
 DECIBEL_ERROR = dict(name="mean_absolute_error", domain="decibels", l2=1e-4)
-#: Loss and optimizer section for each output of the network. With few steps, a cosine decay from
+#: Loss and optimizer sections for each kind of network output. With few steps, a cosine decay from
 #: twice Ligtenberg's learning rate makes faster progress; the thesis trains for 375 epochs of about
 #: 900 steps.
 RECIPES = {
@@ -67,7 +67,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
 
 
 def default(args) -> config_dict.ConfigDict:
-    """Return the recipe for few tracks and a CPU: remixed stems, random channels, 12 epochs."""
+    """Return the recipe for small datasets and CPUs: remixed stems, random channels, 12 epochs."""
     config = create(args.dataset, args.output or "attenuation", num_epochs=12)
     config.data.remix = 0.5
     config.data.channels = "random"
@@ -142,7 +142,7 @@ def mean_squared_error(args) -> config_dict.ConfigDict:
     return config
 
 
-#: Values of the argument `ablation`.
+#: Value of the `ablation` argument -> recipe.
 ABLATIONS = {
     function.__name__: function
     for function in (

@@ -4,17 +4,17 @@ F. Seipel, "Music instrument identification using convolutional neural networks"
 chapter 4.
 
 The thesis plots its scores on 23 test pieces without giving numbers: they rise with instance length
-up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps short ones;
-multiple-instance learning does not help.
+up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps with short
+ones; multiple-instance learning does not help.
 
-Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable), micro / macro F1
-of instances at the threshold 0.5:
+Measured micro / macro F1 of instances at threshold 0.5 on rendered music, which is not comparable
+with the thesis (`gm_multitrack` 1.0.0 `small`, seed 0):
 
   --config=configs/seipel.py                                                        .802 / .774
   ...  --config.data.hop_s=2.6006 --config.augment.num_mel_masks=0                  .712 / .674
 
 Each run takes a quarter of an hour on two CPU cores. MFCC statistics with logistic regression reach
-.776 / .748; averaged over pieces, the F1 of the network is .080 higher [.008, .145]. `small` has
+.776 / .748. Averaged over pieces, the F1 of the network is .080 higher [.008, .145]. `small` has
 ten minutes of training music; Seipel's recordings have 15 hours.
 
 The labels are derived from the tracks: after crosstalk reduction, the RMS is measured in frames of
@@ -29,7 +29,7 @@ Arguments:
 - context: instances per window, an odd number: 1 (default), 3, 5 or 7; the central one is predicted
 - instances: instances per bag for multiple-instance learning (default 1: no bags)
 - aggregate: aggregation from instances to bags: mean (default), max, noisy_or, attention or lse
-- share: one network for all instances of a bag (default); share=false uses one for each position
+- share: use one network for all instances of a bag (default); share=false uses one per position
 - debug: a short run on tiny data
 """
 
@@ -39,7 +39,7 @@ from configs import common
 from irec_jax.errors import UserError
 
 FRAME_LENGTH, SAMPLE_RATE_HZ = 1024, 44_100
-#: Hop of training instances in frames.
+#: Hop between training instances in frames.
 HOP_FRAMES = 16
 
 
@@ -105,7 +105,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
     # Training takes ten epochs, and the last one is kept. With less data than Seipel's 19 hours, an
-    # epoch has more passes, so that there are enough steps.
+    # epoch consists of several passes, so that there are enough steps.
     config.training = common.training(
         batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=40
     )

@@ -3,21 +3,21 @@
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
 instruments in music using deep learning techniques", 2022: the dense network.
 
-Reported on IRMAS, micro P / R / F1 at threshold 0.5:
+Reported micro P / R / F1 on IRMAS at threshold 0.5:
 
   --config=configs/vazonis_fft.py:dataset=irmas                                         F1 .16
   ...  --config.training.num_epochs=150                                      .18 / .68 / .29
 
-The second result was obtained after more than 75 epochs; the exact number is not stated. Its scores
-by class are .48 / .80 / .60 for voice and .02 / .74 / .05 for clarinet.
+The second result was obtained after more than 75 epochs; the exact number is not stated. The scores
+for voice are .48 / .80 / .60, and for clarinet .02 / .74 / .05.
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with the best of 4 epochs by
+Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with the best of 4 epochs by
 validation loss: micro F1 .374 [.338, .408]; predicting the majority class gives .265.
 
 Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. The input is half of
 their Fourier magnitudes (442,000; the rest is redundant by symmetry); the network has 40,188,107
-parameters. Vazonis et al. divide the silence at random between both ends of the clip. This changes
-phases but not magnitudes, so the padding is not random here.
+parameters. Vazonis et al. divide the silence at random between the two ends of the clip. This
+changes phases but not magnitudes, so the padding is not random here.
 
 Arguments:
 
@@ -49,8 +49,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.model = dict(name="dense", units=units, activation="lrelu_0.01")
     config.loss = dict(name=args.loss, l2=0.0)
     config.optimizer = common.adam(1e-4)
-    # 75 epochs 'and more', without early stopping. The last epoch is kept, because in the paper the
-    # score rises while the validation loss diverges.
+    # The paper trains for 75 epochs 'and more', without early stopping. The last epoch is kept,
+    # because in the paper the score rises while the validation loss diverges.
     config.training = common.training(
         batch_size=4, num_epochs=75, patience=1000, best_by="loss", keep="last"
     )

@@ -3,18 +3,18 @@
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
 instruments in music using deep learning techniques", 2022: the LSTM.
 
-Reported on IRMAS, micro P / R / F1 at threshold 0.5:
+Reported micro P / R / F1 on IRMAS at threshold 0.5:
 
   --config=configs/vazonis_lstm.py:paper,dataset=irmas                       .25 / .75 / .38
 
 This network makes nearly the same prediction for every clip; the report warns about this collapse.
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with a learning rate of 0.01 and the
+Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with a learning rate of 0.01 and the
 best of 8 epochs by validation loss: micro F1 .348 [.329, .367] and the same collapse.
 `irec study vazonis` compares learning rates of 1e-4 (the default), 1e-3 and 1e-2.
 
 With `paper`, the inputs are those of Vazonis et al.: clips of up to 20 s at 44.1 kHz, padded to
-884,000 samples with silence that is divided at random between both ends, in batches of 2. The
+884,000 samples with silence that is divided at random between the two ends, in batches of 2. The
 default suits a CPU: 3 s at 22.05 kHz (66,150 steps) without padding, in batches of 16. In both
 cases, gradients are propagated through all steps. Only the state before each short segment of steps
 is stored, and the other states are recomputed, so 16 sequences of 884,000 steps need half a
@@ -60,10 +60,10 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     )
     config.loss = dict(name=args.loss, l2=0.0)
     # The paper states no learning rate for this network; 1e-4 is the rate of the FFT-dense network.
-    # Gradients through so many steps can be large; without clipping, a single update can ruin a
+    # Gradients through so many steps can be large, and without clipping, a single update can ruin a
     # run.
     config.optimizer = common.adam(1e-4, clip_norm=1.0)
-    # 15 epochs, without early stopping; the last epoch is kept.
+    # Training takes 15 epochs without early stopping, and the last epoch is kept.
     config.training = common.training(
         batch_size=2 if args.paper else 16,
         num_epochs=15,

@@ -10,7 +10,7 @@ Arguments:
   available; see irec fetch-sounds)
 - validation_sounds: sound libraries of the validation clips (default: some of the training clips
   are held out)
-- test_sounds: sound libraries of the test clips (default: those of the training clips)
+- test_sounds: sound libraries of the test clips (default: the same as for the training clips)
 - size: tiny, small (default) or full
 - debug: a short run on tiny data
 """
@@ -39,6 +39,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     if args.dataset == "gm_wild":
         for name in ("sounds", "validation_sounds", "test_sounds", "size"):
             config.data[name] = args[name] or ""
+        config.data.cache_gb = 2.0
     # A hop of 33 ms still resolves attacks, at two thirds of the cost of configs/han.py. The
     # network uses levels relative to the maximum, so the offset only keeps the logarithm of silence
     # finite.
@@ -54,7 +55,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         polarity=True,
         speed_semitones=1.0,
         distortion=0.1,
-        equaliser_db=6.0,
+        equaliser_db=8.0,
         band_limit=0.2,
         room=0.4,
         noise_db=-20.0,
@@ -78,7 +79,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(2e-3, schedule="cosine_decay_schedule")
     config.training = common.training(
-        batch_size=64, num_epochs=24, patience=24, keep="last", min_steps_per_epoch=80
+        batch_size=64, num_epochs=15, patience=15, keep="last", min_steps_per_epoch=80
     )
     config.evaluation = common.evaluation(hop_s=1.0, aggregation="top")
     return common.finish(config, args)

@@ -3,9 +3,9 @@
     builder = data_builders.prepare("gm_irmas", size="tiny", format="mono22k")
     clip = builder.as_data_source("train")[0]
 
-A folder is a dataset if its ``__init__.py`` defines a `Description` called ``DATASET``. The folder
-gives the dataset its name, and its ``builder.py`` defines the TFDS builder. Importing this package
-imports neither TFDS nor any builder.
+A subfolder is a dataset if its ``__init__.py`` defines a `Description` called ``DATASET``. The
+dataset has the name of the subfolder, and ``builder.py`` defines its TFDS builder. Importing this
+package imports neither TFDS nor any builder.
 """
 
 import importlib

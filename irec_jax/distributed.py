@@ -16,7 +16,7 @@ from irec_jax.errors import UserError
 
 
 def initialize() -> None:
-    """Connect to the other processes of the job that the environment variables describe.
+    """Connect to the other processes of the job, as described by environment variables.
 
     `IREC_COORDINATOR` (host:port), `IREC_NUM_PROCESSES` and `IREC_PROCESS_ID` are set by the
     scripts in launch/; with `IREC_COORDINATOR=auto` JAX detects the cluster (Slurm, TPU pods, MPI).
@@ -63,7 +63,7 @@ def sum_over_devices(tree: Any) -> Any:
 def has_bfloat16() -> bool:
     """Return whether the devices support bfloat16.
 
-    TPUs, AMD GPUs and NVIDIA GPUs from compute capability 8.0 (2020) do.
+    TPUs, AMD GPUs, and NVIDIA GPUs with compute capability 8.0 (2020) or higher support it.
     """
     device = jax.local_devices()[0]
     if device.platform == "tpu":
@@ -158,7 +158,7 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
 def leave() -> None:
     """Disconnect from the other processes once every process has reached this call.
 
-    A process that exited earlier would cause an error in the others.
+    A process that exited earlier would cause errors in the other processes.
     """
     if jax.process_count() > 1:
         jax.distributed.shutdown()

@@ -91,8 +91,8 @@ def cache_folder() -> Path:
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return a unique name for each file or folder; equal names are numbered (`a-1`, `a-2`).
 
-    Names that differ only in case or Unicode normal form count as equal, because they are the same
-    on some file systems.
+    Names that differ only in case or Unicode normal form count as equal, because some file systems
+    do not distinguish them.
     """
     keys = [_key(name) for name in names]
     taken = {key for key in keys if keys.count(key) == 1}
@@ -122,7 +122,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
     Raises:
         UserError: if the file cannot be written (permissions, full disk), or another run has taken
-            over its workdir.
+            over the workdir.
     """
     if remote.is_remote(path):
         try:
@@ -134,7 +134,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             raise temporary_file_error(error) from error
         return
     guarded = path
-    path = Path(os.path.realpath(path))  # to replace the target of a link, not the link
+    path = Path(os.path.realpath(path))  # to replace the target of a link, not the link itself
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; choose another one")
     # The name is shortened to stay within the limits of file systems.
@@ -204,7 +204,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text; see `atomic_write`. Undecodable bytes of file names become "�"."""
+    """Write UTF-8 text; see `atomic_write`. Undecodable bytes in file names become "�"."""
     write_bytes(path, to_unicode(text).encode())
 
 

@@ -1,4 +1,4 @@
-"""Job arrays that share the runs of a study or the repeats of a training run."""
+"""Job arrays whose tasks share the runs of a study or the repeats of a training run."""
 
 import argparse
 import re
@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser, items: str) -> None:
 
 
 def parse_task(text: str | None) -> tuple[int, int] | None:
-    """Return the task number I, counted from 1, and the number of tasks N in `I/N`; None for None.
+    """Parse `I/N` and return the task number I (from 1) and the number of tasks N, or None.
 
     Raises:
         UserError: if the text does not consist of two numbers with 1 <= I <= N.
@@ -47,6 +47,6 @@ def parse_task(text: str | None) -> tuple[int, int] | None:
 
 
 def select(items: Sequence[Item], task: tuple[int, int] | None) -> Sequence[Item]:
-    """Return the items of task I of N, every N-th from the I-th on, or all items for None."""
+    """Return the items of task I of N (every N-th, starting with the I-th), or all for None."""
     index, count = task or (1, 1)
     return items[index - 1 :: count]

@@ -16,7 +16,7 @@ IRMAS_NAMES = {
 }
 IRMAS = tuple(IRMAS_NAMES)
 
-#: The five IRMAS classes that Goel uses.
+#: The five IRMAS classes used by Goel.
 GOEL = ("gel", "pia", "sax", "vio", "voi")
 
 #: The 13 instruments of Seipel's orchestral recordings.

@@ -6,7 +6,8 @@
 - `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
 
 All of them raise AssertionError if the shapes differ, and UserError if an argument is out of range.
-Examples are independent; the training step applies the mask of the batch and averages.
+Each example is processed independently; the training step applies the mask of the batch and
+averages the losses.
 """
 
 import functools
@@ -39,7 +40,7 @@ def binary_cross_entropy(
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
-    # softplus(z) - y z equals the equation above but avoids cancellation.
+    # softplus(z) - y z equals the expression above but avoids cancellation.
     return jnp.mean(jax.nn.softplus(logits) - labels * logits, axis=-1)
 
 
@@ -62,7 +63,7 @@ def log_binary_cross_entropy(
     """
     log_p, labels = _check(log_p, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
-    # 0 log 0 is 0.
+    # 0 log 0 is defined as 0.
     present = jnp.where(labels > 0, labels * log_p, 0.0)
     absent = jnp.where(labels < 1, (1 - labels) * log_not_p, 0.0)
     return -jnp.mean(present + absent, axis=-1)
@@ -141,8 +142,8 @@ def log_mean_squared_error(
 
     Args:
         estimate, target: arrays of the same shape.
-        floor_db: error level far below which improvements have no effect. It limits the gradient
-            for perfect estimates.
+        floor_db: error level in dB. Improvements far below this level have no effect, which limits
+            the gradient for nearly perfect estimates.
     """
     if isinstance(floor_db, bool) or not isinstance(floor_db, (int, float)):
         raise UserError(f"loss.floor_db={floor_db!r}: expected a number of dB")
@@ -162,10 +163,10 @@ REGRESSION = {
 LOSSES = CLASSIFICATION | REGRESSION
 
 
-#: Values of the config key `loss.class_weights`, except for "none".
+#: Values of the `loss.class_weights` config key other than "none".
 CLASS_WEIGHTS = ("balanced", "effective")
-#: beta of "effective": 0 gives equal weights, 1 balanced ones. 0.999 is a compromise for the
-#: hundreds of examples per class of IRMAS.
+#: beta for "effective": 0 gives equal weights, and 1 gives balanced weights. 0.999 is a compromise
+#: for IRMAS, which has hundreds of examples per class.
 _EFFECTIVE_BETA = 0.999
 
 

@@ -1,7 +1,7 @@
-"""Preemption: schedulers send SIGTERM to a job that they will restart later.
+"""Preemption by schedulers, which send SIGTERM to a job that they will restart later.
 
-During training, a checkpoint is saved first. In every other phase, and on a second SIGTERM, the
-process ends at once.
+During training, a checkpoint is saved before the process ends. In every other phase, and on a
+second SIGTERM, the process ends immediately.
 """
 
 import contextlib
@@ -39,8 +39,8 @@ def _handle(number: int, frame: object) -> None:
 def deferred() -> Iterator[None]:
     """Raise Preempted at the end of the block if SIGTERM arrives within it.
 
-    Within the block, `requested` tells whether it has arrived. An exception raised in the block
-    takes precedence over Preempted.
+    Within the block, `requested` returns whether SIGTERM has arrived. An exception raised in the
+    block takes precedence over Preempted.
     """
     _State.deferred = True
     try:
@@ -57,5 +57,5 @@ def requested() -> bool:
 
 
 def end_deferral() -> None:
-    """Let the next SIGTERM end the process at once, even in a `deferred` block."""
+    """Let the next SIGTERM end the process immediately, even in a `deferred` block."""
     _State.deferred = False

@@ -46,7 +46,7 @@ class _ProgressLines(tqdm):
 
 
 class FileProgress:
-    """A progress bar for a sequence of files, with "file 3 of 12" and the remaining time.
+    """A progress bar for a sequence of files that shows "file 3 of 12" and the remaining time.
 
     It appears after one second, and only on a terminal. The remaining time is estimated from the
     file sizes.

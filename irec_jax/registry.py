@@ -16,7 +16,7 @@ class MissingModuleError(UserError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown name, which suggests the most similar known name."""
+    """Return the error for an unknown name, with the most similar known name as a suggestion."""
     known = sorted(known)
     similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(known)}"
@@ -43,7 +43,7 @@ def find(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
 
 
 def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> type:
-    """Return `table[name]`, or the class of another package for a name `module:Class`.
+    """Return `table[name]`, or a class from another package if the name is `module:Class`.
 
     Args:
         kind, table: as for `create`.

@@ -1,7 +1,7 @@
 """Folders on object stores, such as `gs://bucket/runs`, accessed through etils.epath.
 
-Their paths have the methods of `pathlib.Path` that epath supports. Object stores can replace whole
-objects, but cannot rename folders or append to files. Files are therefore written with their
+Remote paths have those methods of `pathlib.Path` that epath supports. Object stores can replace
+whole objects, but cannot rename folders or append to files. Files are therefore written with their
 complete content, and files that libraries write incrementally are copied from a local folder.
 """
 
@@ -30,7 +30,7 @@ def as_path(path: str | os.PathLike) -> Path:
 
 
 def open_url(url: str) -> Path:
-    """Return the path of a URL.
+    """Return the path object for a URL.
 
     Raises:
         UserError: if epath does not support the scheme, a package is missing, or the file system
@@ -55,7 +55,7 @@ def open_url(url: str) -> Path:
 
 def _check_package(url: str, scheme: str) -> None:
     """Raise UserError if the file system of a scheme is not installed."""
-    if importlib.util.find_spec("tensorflow"):  # epath prefers its file systems
+    if importlib.util.find_spec("tensorflow"):  # epath prefers TensorFlow's file systems
         return
     import fsspec
 
@@ -64,7 +64,7 @@ def _check_package(url: str, scheme: str) -> None:
     except ImportError:
         package = PACKAGES[scheme]
         raise UserError(
-            f"{url}: needs the package {package}; install it with: pip install {package}"
+            f"{url}: requires {package}; install it with: pip install {package}"
         ) from None
 
 
@@ -150,14 +150,14 @@ def download(folder: Path, target: Path) -> None:
 
 
 def upload(folder: Path, target: Path, *, last: str) -> None:
-    """Copy a local folder to a remote one; the file `last` marks the copy as complete."""
+    """Copy a local folder to a remote one, ending with the file `last`, which marks completion."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in sorted(files, key=lambda path: path == folder / last):
         write(target / path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def remove(folder: Path, *, first: str) -> None:
-    """Delete a remote folder, starting with the file `first`, which marks it as complete."""
+    """Delete a remote folder, starting with the file `first`, which marks completion."""
     check_guard(folder)
     with errors(folder):
         (folder / first).unlink(missing_ok=True)
@@ -166,12 +166,12 @@ def remove(folder: Path, *, first: str) -> None:
 
 
 class Staged:
-    """A local folder for libraries to write to, whose files are copied to a remote folder.
+    """A local folder that libraries write to, and whose files are copied to a remote folder.
 
     If the given folder is local, it is used directly.
 
     Attributes:
-        local: the folder to write to; created if it is temporary.
+        local: the folder to write to; a temporary one is created if the given folder is remote.
     """
 
     def __init__(self, folder: Path):

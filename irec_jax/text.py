@@ -62,7 +62,8 @@ def clock(seconds: float) -> str:
 def shorten(text: str, width: int, *, keep: str = "end") -> str:
     """Shorten a text to at most ``width`` characters with an ellipsis.
 
-    The part that is kept is the 'start', the 'end' (where players are numbered) or 'both'.
+    ``keep`` selects which part is kept: the 'start', the 'end' (where players are numbered) or
+    'both'.
     """
     if len(text) <= width:
         return text
@@ -114,6 +115,6 @@ def _replace_unprintable(text: str) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return the first four names and the number of the others: `a, b, c, d and 3 more`."""
+    """Return the first four names and the number of remaining ones: `a, b, c, d and 3 more`."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more

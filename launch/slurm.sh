@@ -3,11 +3,12 @@
 #
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh --config=configs/han.py:dataset=irmas
 #
-# Use --gpus-per-node=0 for CPUs. The workdir and data.dir must be on a file system shared by all
-# nodes. A job that is preempted or runs out of time saves a checkpoint, is requeued and resumes.
+# Use --gpus-per-node=0 to run on CPUs. The workdir and data.dir must be on a file system shared by
+# all nodes. A job that is preempted or runs out of time saves a checkpoint, is requeued, and
+# resumes.
 #
 # Every task sees all GPUs of its node, and task i of the node uses GPU i. With --gpus-per-task,
-# each task would see only one GPU, always with number 0.
+# each task would see only one GPU, always numbered 0.
 #SBATCH --job-name=irec
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1

@@ -9,7 +9,7 @@
 #   sbatch --array=1-3 launch/slurm_array.sh train configs/han.py --config.training.repeats=3
 #   irec train configs/han.py --config.training.repeats=3 --collect
 #
-# Tasks are numbered from 1; in an array that begins with 0, task 0 is the last one. To submit only
+# Tasks are numbered from 1; in an array that begins with 0, task 0 counts as the last one. To submit only
 # part of an array, set the total number of tasks:
 #
 #   IREC_NUM_TASKS=10 sbatch --array=2,7 launch/slurm_array.sh study goel --workdir=runs/goel

@@ -8,10 +8,10 @@
 #   launch/tpu_pod.sh log NAME ZONE
 #   launch/tpu_pod.sh stop NAME ZONE
 #
-# Buckets require the package gcsfs; a disk shared by all hosts works as well. The training runs in
-# the background on each host, so that it survives the end of the ssh connection, and writes to
-# ~/irec.log there. `log` shows the last lines of these files; `stop` sends SIGTERM, upon which the
-# training saves a checkpoint. The same `start` command resumes the run, even on a new slice.
+# Buckets require gcsfs; a disk shared by all hosts works as well. Training runs in the background
+# on each host, so that it continues when the ssh connection ends, and writes to ~/irec.log there.
+# `log` shows the last lines of these files; `stop` sends SIGTERM, and the training run then saves a
+# checkpoint. The same `start` command resumes the run, even on a new slice.
 set -euo pipefail
 
 usage() {

@@ -75,7 +75,7 @@ def test_urls_that_cannot_be_used_are_one_line(objects, monkeypatch):
     for path, message in (
         ("gopher://a/b", "unknown URL scheme; use one of gs://, s3://"),
         ("s3://", "the bucket is missing; expected s3://BUCKET/FOLDER"),
-        ("gs://a/b", "needs the package gcsfs; install it with: pip install gcsfs"),
+        ("gs://a/b", "requires gcsfs; install it with: pip install gcsfs"),
     ):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         if path.startswith("gs"):

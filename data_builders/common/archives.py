@@ -37,7 +37,7 @@ class File(NamedTuple):
 
     Attributes:
         name: path within the folder or zip, with '/' as separator and in Unicode normal form C.
-        origin: name of the file in messages.
+        origin: name of the file as shown in messages.
         fingerprint: size and, in a zip, CRC. Identical files have equal fingerprints, but equal
             fingerprints do not prove that files are identical.
         read: function that returns the content.
@@ -52,7 +52,7 @@ class File(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode: the same for all links to a file and all spellings of its path."""
+        """Device and inode, equal for all links to a file and all spellings of its path."""
         status = os.stat(self.disk_path)
         return status.st_dev, status.st_ino
 
@@ -64,7 +64,7 @@ class File(NamedTuple):
             ValueError: if the file is in a zip.
         """
         if self.path is None:
-            raise ValueError(f"{self.origin}: in a zip, expected a file on disk")
+            raise ValueError(f"{self.origin}: is in a zip; expected a file on disk")
         return self.path
 
     def open(self) -> str | BinaryIO:
@@ -143,7 +143,7 @@ def _links_to_parent(path: str) -> bool:
 def config_name(
     label: str, format: str, key: str, files: Iterable[tuple[tuple, File]], *, default: str
 ) -> str:
-    """Return the config name ``<label>-<format>-<digest>`` for the current state of files.
+    """Return the config name ``<label>-<format>-<digest>`` for the current state of the files.
 
     Args:
         label: first part of the name; characters other than letters and digits become ``_``.
@@ -163,7 +163,7 @@ def config_name(
 
 
 def file_at(path: str | os.PathLike, name: str) -> File:
-    """Return the file at a path, with its name in the dataset; raise UserError if it is missing."""
+    """Return the file at a path, to be called ``name``; raise UserError if it is missing."""
     origin = printable_name(os.fspath(path))
 
     def read() -> bytes:
@@ -215,7 +215,7 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Check the MD5 sum of a file, with a progress bar if this takes more than a second.
+    """Check the MD5 sum of a file, showing a progress bar if this takes more than a second.
 
     Raises:
         UserError: if the MD5 sum differs; the message ends with ``remedy``.
@@ -283,8 +283,8 @@ def find_or_fetch(
         marker: subfolder whose presence identifies the unpacked dataset.
 
     Raises:
-        UserError: if the user's manual_dir contains neither, the download fails, or the MD5 sum
-            is wrong.
+        UserError: if the user's manual_dir contains neither the zip nor the unpacked folder, the
+            download fails, or the MD5 sum is wrong.
     """
     manual, is_given = manual_folder(dl_manager)
     path = manual / zip_name
@@ -296,8 +296,8 @@ def find_or_fetch(
         return folder, files_in_folder(folder)
     elif is_given:
         raise UserError(
-            f"{manual}: contains neither {zip_name} nor a folder {marker}; get the zip from {url}, "
-            "or leave manual_dir out to download it"
+            f"{manual}: contains neither {zip_name} nor the {marker} folder; get the zip from "
+            f"{url}, or leave manual_dir out to download it"
         )
     else:
         path = fetch(url, Path(dl_manager.download_dir, dataset, zip_name), md5)
@@ -331,7 +331,7 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return True  # complete or too long; the MD5 sum will tell
+            return True  # complete or too long; the MD5 check will tell which
         raise
     with response:
         if response.status != HTTPStatus.PARTIAL_CONTENT:

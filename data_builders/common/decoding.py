@@ -28,7 +28,7 @@ _U = TypeVar("_U")
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """An example before decoding; see `features.recognition_features`."""
+    """A clip that has not been decoded yet; see `features.recognition_features`."""
 
     file: File
     id: str
@@ -77,10 +77,10 @@ class Examples:
 def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
     """Decode a file to int16 (T, C).
 
-    For one channel, the channels of the file are averaged; if they cancel, as in a stereo pair with
-    one channel inverted, the loudest one is used instead. For two channels, those of a stereo file
-    are kept, and any other file is reduced to one channel, which is duplicated. If peaks exceed
-    full scale, in float files or after resampling, the clip is scaled down rather than clipped.
+    A mono format averages the channels of the file; if they cancel, as in a stereo pair with one
+    channel inverted, the loudest one is used instead. A stereo format keeps both channels of a
+    stereo file; any other file is reduced to one channel, which is duplicated. If peaks exceed full
+    scale, in float files or after resampling, the clip is scaled down rather than clipped.
 
     Raises:
         UserError: as for `audio.read`, or if the clip is larger than `MAX_CLIP_BYTES`.
@@ -98,7 +98,7 @@ def decode_at(
     gain: float = 1.0,
     stream: int = 0,
 ) -> tuple[float, np.ndarray]:
-    """Decode one stream of a file, multiplied by a gain; peaks beyond full scale are clipped.
+    """Decode one stream of a file and apply a gain; peaks beyond full scale are clipped.
 
     Returns:
         The peak before the gain is applied, and the samples, int16 (T, C), as returned by `decode`.
@@ -116,7 +116,7 @@ def decode_at(
 def _collect(
     file: str | os.PathLike | BinaryIO, audio_format: AudioFormat, gain: float, **options: Any
 ) -> tuple[float, np.ndarray]:
-    """Return the peak and the samples of `audio.blocks` with these options; see `decode_at`."""
+    """Return the peak and the samples of `audio.blocks` with the given options; see `decode_at`."""
     peak, num_bytes, blocks = 0.0, 0, []
     rate_hz, num_channels = audio_format.sample_rate_hz, audio_format.num_channels
     for block in audio.blocks(file, sample_rate_hz=rate_hz, **options):

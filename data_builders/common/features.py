@@ -26,7 +26,7 @@ FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1
 MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
 #: Maximum duration of an example of a multitrack dataset, in s.
 SEGMENT_S = 60
-#: Sample rate of stem datasets, and the maximum duration of their examples in s.
+#: Sample rate of stem datasets in Hz, and maximum duration of their examples in s.
 STEM_SAMPLE_RATE_HZ = 44_100
 STEM_SEGMENT_S = 6
 

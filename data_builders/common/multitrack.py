@@ -1,4 +1,4 @@
-"""Examples of multitrack datasets, and the base class of their builders."""
+"""Creation of examples for multitrack datasets, and the base class of their builders."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,7 +38,7 @@ def segment_example(
 
 
 def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
-    """Return (name, class) pairs as a dict, sorted in the order of the classes, then by number."""
+    """Return (name, class) pairs as a dict, sorted by class in the given order, then by number."""
     ranks = {name: rank for rank, name in enumerate(classes)}
 
     def key(track: tuple[str, str]) -> tuple:

@@ -25,8 +25,8 @@ def prepare_builder(
     Args:
         make: function that returns a new builder; called again after waiting for other processes.
         manual_dir: folder of manually downloaded files.
-        shared: remote folder of prepared data. Data that it contains are copied to this machine;
-            other data are prepared here and copied to it.
+        shared: remote folder of prepared data. If it contains the dataset, the data are copied to
+            this machine; otherwise, they are prepared here and then copied to the remote folder.
     """
     builder = make()
     if not _is_complete(builder):
@@ -89,8 +89,8 @@ def _lock(builder: Any) -> Iterator[bool]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a network file system without locks
             locked = False
-        # The empty file is not deleted: a waiting process would then lock the deleted file while a
-        # third process locks a new one of the same name.
+        # The empty lock file is never deleted. Otherwise, a waiting process would lock the deleted
+        # file while a third process locks a new file of the same name.
         yield locked
 
 
@@ -118,7 +118,7 @@ def _build(builder: Any, manual_dir: str | None, locked: bool) -> None:
 def _cannot_write(folder: Path, error: OSError) -> UserError:
     path = error.filename or folder
     reason = error.strerror or str(error).replace("\n", " ")
-    # Errors that libraries raise, such as on a full disk, may have no number.
+    # Errors raised by libraries, for example on a full disk, may have no error number.
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
     remedy = "free some space or " if full else ""
     return UserError(f"{path}: {reason}; {remedy}set data_dir to another folder")

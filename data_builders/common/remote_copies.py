@@ -20,7 +20,7 @@ _LAST = "dataset_info.json"
 
 
 def local_folder(data_dir: Path) -> str:
-    """Return the local folder of prepared data; for a remote folder, this is in the cache."""
+    """Return the local folder of prepared data; for a remote folder, return its cache folder."""
     if not remote.is_remote(data_dir):
         return os.path.abspath(data_dir)
     return str(cache_folder() / "datasets" / str(data_dir).replace("://", "/"))

@@ -59,7 +59,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The (id, example) pairs of a split, rendered on iteration."""
+    """The (id, example) pairs of a split, rendered during iteration."""
 
     builder: RenderedBuilder
     split: str

@@ -6,15 +6,15 @@ from data_builders.common.archives import subfolders
 from irec_jax.errors import UserError
 
 SPLITS = ("train", "test")
-#: Other common names of splits. Folders that all have such names are reported as an error.
+#: Other common split names. It is an error if all folders have such names.
 _OTHER_NAMES = ("training", "testing", "valid", "val", "validation", "dev", "eval", "evaluation")
 
 
 def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str]:
-    """Return the names of the folders train and test by split, ignoring case.
+    """Return the names of the train and test folders by split, ignoring case.
 
     Args:
-        root: folder that contains them.
+        root: folder that contains the train and test folders.
         reason: end of the error message about other folders.
 
     Returns:
@@ -22,7 +22,7 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
 
     Raises:
         UserError: if there are other folders next to train and test, two folders for the same
-            split, or only folders with other names of splits.
+            split, or only folders with other split names.
     """
     folders: dict[str, str] = {}
     others = []
@@ -31,8 +31,8 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
             others.append(name)
         elif name.lower() in folders:
             raise UserError(
-                f"{root}: folders {folders[name.lower()]} and {name} both belong to the split "
-                f"{name.lower()}; merge them"
+                f"{root}: folders {folders[name.lower()]} and {name} both belong to the "
+                f"{name.lower()} split; merge them"
             )
         else:
             folders[name.lower()] = name
@@ -41,5 +41,5 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
             f"{os.path.join(root, others[0])}: unexpected folder next to train and test; {reason}"
         )
     if others[1:] and all(name.lower() in _OTHER_NAMES for name in others):
-        raise UserError(f"{root}: folders {' and '.join(others)}; rename them train and test")
+        raise UserError(f"{root}: folders {' and '.join(others)}; rename them to train and test")
     return folders

@@ -1,4 +1,4 @@
-"""Examples of stem datasets, and the base class of their builders."""
+"""Creation of examples for stem datasets, and the base class of their builders."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,8 +38,8 @@ def num_segments(num_samples: int) -> int:
 class StemBuilder(IndexedBuilder):
     """Base class of builders of stem datasets; see `features.stem_features`.
 
-    Each row of the index consists of ``track``, ``stem`` (its name), ``segment``, ``errata`` and
-    ``num_samples``.
+    Each row of the index consists of ``track``, ``stem`` (the stem's name), ``segment``,
+    ``errata`` and ``num_samples``.
     """
 
     INDEX = "stem_index"

@@ -1,7 +1,7 @@
 """TFDS builders that write examples as they are generated, shard by shard.
 
-TFDS's own `GeneratorBasedBuilder` keeps a split in memory to shuffle it, and beyond 1 GB it needs
-the file system of TensorFlow, which is not installed. Since the data pipeline shuffles anyway,
+TFDS's own `GeneratorBasedBuilder` keeps a split in memory to shuffle it, and for more than 1 GB it
+needs TensorFlow's file system, which is not installed. Since the data pipeline shuffles anyway,
 examples are written in the order in which they are generated, with only one in memory at a time.
 """
 
@@ -94,7 +94,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
             shards.write(record.SerializeToString(deterministic=True))
             self._written(split, example)
         if not keys:
-            raise UserError(f"{self.name}: the split {split!r} has no examples; check the files")
+            raise UserError(f"{self.name}: the {split!r} split has no examples; check the files")
         shards.close()
         for index, path in enumerate(shards.paths):
             os.replace(

@@ -1,4 +1,4 @@
-"""A user's own clips: a folder per class, or a CSV file with paths and labels.
+"""A user's own clips: one folder per class, or a CSV file with paths and labels.
 
 - ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class folder;
 - ``train/<class>/*`` and ``test/<class>/*``;
@@ -6,11 +6,11 @@
   labels are separated by ``;`` or ``|``, the split is ``train`` or ``test``, and the song is the
   recording that the clip was cut from.
 
-If the clips are not split, a fifth of the songs (or of the files, without a song column) is held
-out for testing; see `split.choose_test_songs`. Each file becomes one clip of up to
+If the clips are not split, a fifth of the songs (or of the files, if there is no song column) is
+held out for testing; see `split.choose_test_songs`. Each file becomes one clip of up to
 `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and skipped. A file that occurs
-several times, as a link or a copy, is used once; if it occurs in both train and test, this is an
-error.
+several times, as a link or a copy, is used once. A file that occurs in both train and test is
+reported as an error.
 """
 
 import dataclasses

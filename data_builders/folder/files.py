@@ -36,7 +36,7 @@ class Layout(NamedTuple):
 
     Attributes:
         classes: class names.
-        splits: clips of the splits train and test.
+        splits: clips of the train and test splits.
         is_split: whether the user has split the clips.
         notes: messages to the user about files that are left out.
     """
@@ -71,7 +71,7 @@ def scan(path: str, classes: Sequence[str] | None) -> Layout:
         splits = _split_by_song(path, splits["train"])
     for split, clips in splits.items():
         if not clips:
-            raise UserError(f"{path}: no clips in the split {split!r}; add some")
+            raise UserError(f"{path}: no clips in the {split!r} split; add some")
     if is_split:
         _check_songs(path, splits)
     available = {label for clip in _clips(splits) for label in clip.labels}
@@ -153,7 +153,7 @@ def _check_songs(path: str, splits: Mapping[str, Sequence[Clip]]) -> None:
 def _drop_links(
     path: str, splits: Mapping[str, Sequence[Clip]]
 ) -> tuple[dict[str, list[Clip]], list[str]]:
-    """Drop clips that are links to the files of others; return the rest and a message.
+    """Drop links to the files of other clips; return the remaining clips and messages.
 
     Raises:
         UserError: if two names of one file have different labels or are in different splits, or if
@@ -195,7 +195,7 @@ def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Cli
         return {"train": _scan_classes(root, "", "", classes)}
     for split in SPLITS:
         if split not in folders:
-            raise UserError(f"{root}: no folder {split}; add {split}/<class>/*.wav")
+            raise UserError(f"{root}: no {split} folder; add {split}/<class>/*.wav")
     return {split: _scan_classes(root, folders[split], split, classes) for split in SPLITS}
 
 
@@ -249,13 +249,13 @@ def _scan_csv(path: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]
         clip = Clip(file=file, id=file.name, labels=labels, song=row.get("song") or file.name)
         splits[split].append(clip)
     if not first_lines:
-        raise UserError(f"{path}: no lines after the header; add a line file,labels for each clip")
+        raise UserError(f"{path}: no lines after the header; add a file,labels line for each clip")
     return splits
 
 
 def _listed_file(path: str, name: str, where: str) -> File:
     if not name:
-        raise UserError(f"{where}: no file name; fill in the column 'file'")
+        raise UserError(f"{where}: no file name; fill in the 'file' column")
     spellings = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
     paths = [os.path.join(os.path.dirname(path), spelling) for spelling in spellings]
     full_path = next(filter(os.path.isfile, paths), paths[0])
@@ -267,7 +267,7 @@ def _listed_file(path: str, name: str, where: str) -> File:
 
 
 def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the fields by column of each row of a CSV file."""
+    """Yield, for each row of a CSV file, its line number and its fields by column name."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)

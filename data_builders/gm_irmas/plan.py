@@ -25,7 +25,7 @@ TEST_PARTS = (807, 1301, 766)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Size of a dataset: clips, clips per song, and the minimum number of test labels per class."""
+    """Numbers of clips, of clips per song, and minimum number of test labels per class."""
 
     train_clips: int
     clips_per_train_song: int
@@ -43,7 +43,7 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """A clip before it is composed.
+    """Plan of a clip.
 
     Attributes:
         split: ``train`` or ``test``.
@@ -78,7 +78,7 @@ def plan_clips(size: str, split: str) -> list[ClipPlan]:
 
 
 def apportion(total: int, weights: ArrayLike, *, minimum: int = 0) -> list[int]:
-    """Divide ``total`` into integers proportional to weights, by the largest remainder method.
+    """Divide ``total`` into integers proportional to weights, using the largest remainder method.
 
     Shares below ``minimum`` are raised to it at the expense of the others.
 
@@ -166,7 +166,7 @@ def _draw_genre(rng: Generator, label: str) -> str:
 
 
 def _group_into_songs(rng: Generator, label_sets, clips_per_song: int) -> list:
-    """Group clips of the same genre and with similar labels: [(genre, [labels, ...])] per song."""
+    """Group clips with the same genre and similar labels into songs: [(genre, [labels, ...])]."""
     songs = []
     for genre in GENRES:
         ungrouped = [labels for clip_genre, labels in label_sets if clip_genre == genre]

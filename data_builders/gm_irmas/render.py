@@ -26,7 +26,7 @@ _OTHER_INSTRUMENTS = (
     "electric piano", "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone",
     "french horn", "oboe", "bassoon",
 )  # fmt: skip
-#: Weight of each class when the lead is drawn among several labelled instruments.
+#: Weight of each class when the lead is drawn from several labelled instruments.
 _LEAD_WEIGHTS = {
     "voi": 6, "sax": 4, "tru": 4, "vio": 4, "flu": 4, "cla": 3, "cel": 2.5, "gel": 2.5, "pia": 1.5,
     "gac": 1, "org": 0.8,
@@ -114,7 +114,7 @@ def render_clip(
 
 
 def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, dict]:
-    """Render a task (clip, soundfont, sample rate in Hz, channels) to (id, example).
+    """Render a task (clip, soundfont, sample rate in Hz, channels) and return (id, example).
 
     As with IRMAS's files, other formats are converted from the 16-bit stereo clip at 44.1 kHz.
     """
@@ -140,7 +140,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Return the fraction of seconds in which a stem is at most 20 dB below its active level."""
+    """Return the fraction of one-second segments at most 20 dB below the stem's active level."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
@@ -152,7 +152,7 @@ def _presence(stem: np.ndarray) -> float:
 
 
 def _song_key(clip: ClipPlan) -> tuple:
-    # The key omits the labels: for the same song number, they differ between sizes.
+    # The key omits the labels, which differ between sizes even for the same song number.
     return ("gm_irmas", VERSION, clip.split, clip.genre, clip.song)
 
 
@@ -210,7 +210,7 @@ class _Arrangement:
             kind: kind of instrument, such as 'cel', which is also the name of the stem.
             leads: whether the musician plays a lead part.
             level_db: level of the stem in dB.
-            labelled: whether the instrument is a label of the clip, which limits its rests.
+            labelled: whether the clip is labelled with the instrument, which limits the rests.
         """
         key = _song_key(self.clip)
         song = seeding.generator(*key, "seat", kind, "lead" if leads else "back")
@@ -239,7 +239,7 @@ class _Arrangement:
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
     def _add_accompaniment(self, rng: Generator) -> None:
-        """Add instruments that are not predominant, whether they are IRMAS classes or not."""
+        """Add instruments that are not predominant, whether or not they are IRMAS classes."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())

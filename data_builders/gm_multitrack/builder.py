@@ -1,11 +1,11 @@
 """Rendered multitrack pieces for chamber ensembles and orchestra, with one dry stem per player.
 
 Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
-instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, or 2 to 5 minutes in the size `long`.
+instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, or 2 to 5 minutes for size `long`.
 Instruments occur about as often as in Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
-computes the spot microphone signals from the stems, with a random symmetric mixing matrix for each
-piece whose largest off-diagonal element is -6, -12 or -18 dB. The mix consists of the panned stems
-with reverberation. Nothing needs to be downloaded. Scores on this dataset are not scores on
+computes the spot microphone signals from the stems. It uses a random symmetric mixing matrix for
+each piece; the largest off-diagonal element is -6, -12 or -18 dB. The mix consists of the panned
+stems with reverberation. Nothing needs to be downloaded. Scores on this dataset are not scores on
 recordings, and reports say so.
 """
 
@@ -82,7 +82,7 @@ class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
 
 
 def _segments(num_samples: int, sample_rate_hz: int) -> list[slice]:
-    """Split a piece into segments of `SEGMENT_S`, of which the last may be shorter."""
+    """Split a piece into segments of `SEGMENT_S` seconds; the last one may be shorter."""
     length = SEGMENT_S * sample_rate_hz
     return [slice(start, start + length) for start in range(0, num_samples, length)]
 
@@ -101,12 +101,12 @@ def simulate_spots(
     Returns:
         Spot microphone signals, int16 (J, T), and the mixing matrix, float32 (J, J).
     """
-    # JAX takes seconds to import, and a mistyped option should be reported at once.
+    # JAX takes seconds to import, and a mistyped option should be reported immediately.
     import jax
 
     from irec_jax import crosstalk
 
-    # The CPU gives identical bits on every machine and leaves accelerators to other programs.
+    # CPU results are bit-identical on every machine, and accelerators stay free for other programs.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         mixing = crosstalk.draw_mixing(
             jax.random.key(zlib.crc32(f"{MUSIC_VERSION} {piece.name}".encode())),

@@ -1,4 +1,4 @@
-"""Plan of the pieces of `gm_multitrack`, with instruments in similar proportions to Seipel's.
+"""Plan of the pieces of `gm_multitrack`, with instruments in proportions similar to Seipel's.
 
 In the 115 pieces of size `full`, each instrument occurs about as often as in Seipel's 116 pieces
 (2018, table 4.2; see `SEIPEL_PIECES`). The split into 92 and 23 pieces is also Seipel's.
@@ -22,7 +22,7 @@ MAX_CROSSTALK_DB = (-6, -12, -18)
 
 
 class Ensemble(NamedTuple):
-    """Instruments that play together, and the number of (train, test) pieces in each size."""
+    """Instruments that play together, and the number of (train, test) pieces for each size."""
 
     instruments: tuple[str, ...]
     tiny: tuple[int, int]
@@ -90,7 +90,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: Shortest and longest duration in seconds, for pieces with up to eight tracks and with more.
+#: Shortest and longest duration in seconds, for pieces with up to eight tracks and for larger ones.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
@@ -102,12 +102,12 @@ SIZES = tuple(DURATIONS_S)
 
 @dataclasses.dataclass(frozen=True)
 class PiecePlan:
-    """A piece before it is composed.
+    """Plan of a piece.
 
     Attributes:
         split: ``train`` or ``test``.
         ensemble: key of `ENSEMBLES`.
-        number: number of the piece among those for the same ensemble in the split, from 1.
+        number: number of the piece among the pieces for its ensemble in the split, from 1.
         tracks: (unique name, class) of each track.
         max_duration_s: upper bound of the duration; the piece has as many bars as fit.
         max_crosstalk_db: maximum crosstalk in the spot microphone signals.
@@ -149,7 +149,7 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the (name, class) of each player, sorted; players of a class are numbered from 1."""
+    """Return the (name, class) of each player, sorted; players who share a class are numbered."""
     names: list[tuple[str, str]] = []
     for label, count in sorted(Counter(instruments).items()):
         numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]

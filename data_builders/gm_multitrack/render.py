@@ -34,7 +34,7 @@ class _Seat:
     Attributes:
         instrument: name in the catalogue.
         lead_weight: weight when the leading player is drawn.
-        bass_rank: priority as the bass instrument, from 1 (low) to 5 (high); 0 for others.
+        bass_rank: priority for playing the bass, from 1 (low) to 5 (high); 0 for never.
         level_db: level in the mix.
         pan: position from -1 (left) to 1 (right).
     """
@@ -152,7 +152,10 @@ def render(
 
 
 def render_example(task: tuple[PiecePlan, str | None, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Render a task (plan, soundfont, sample rate in Hz): stems int16 (J, T), mix int16 (T, 2)."""
+    """Render a task (plan, soundfont, sample rate in Hz).
+
+    Return the stems, int16 (J, T), and the mix, int16 (T, 2).
+    """
     plan, soundfont, sample_rate_hz = task
     stems, mixture = render(plan, sample_rate_hz=sample_rate_hz, soundfont=soundfont)
     return audio.to_int16(stems), audio.to_int16(mixture)
@@ -183,7 +186,7 @@ def _draw_sheet(plan: PiecePlan) -> LeadSheet:
 
 
 def _draw_phrases(sheet: LeadSheet, rng: Generator) -> tuple[tuple[int, int], ...]:
-    """Draw phrases of one, two or four bars, 3 to 7 s long; the last one may be longer."""
+    """Draw phrases of one, two or four bars, 3 to 7 s long; the last phrase may be longer."""
     bar_s = sheet.metre.beats * sheet.beat_s
     target_s = rng.uniform(3.0, 7.0)
     bars = min((1, 2, 4), key=lambda length: abs(length * bar_s - target_s))
@@ -229,7 +232,7 @@ def _phrase_roles(chosen: list[str], leader: str, labels: dict[str, str]) -> dic
 
 
 def _lead_weight(name: str, label: str) -> float:
-    """Return the weight of a player when the lead is drawn; second players have a lower one."""
+    """Return a player's weight for drawing the lead; second players have lower weights."""
     return _SEATS[label].lead_weight * (0.4 if name.endswith("-2") else 1.0)
 
 
@@ -280,7 +283,7 @@ def _compose_line(
 
 
 def _hold_last_bar(notes: list[BeatNote], last_bar: float, end: float) -> list[BeatNote]:
-    """Replace the notes of the last bar by its first note or chord, held to the end."""
+    """Replace the notes of the last bar with its first note or chord, held to the end."""
     final = [note for note in notes if note.beat >= last_bar]
     if not final:
         return notes

@@ -2,7 +2,7 @@
 
 Rule-based music played by General MIDI sampled instruments: drums with fills and stops, bass, two
 to five other instruments, and a voice that sings vowels and consonants but no words. The features
-and splits are those of the real dataset, the size `full` has as many songs, and the stem levels are
+and splits are those of the real dataset, size `full` has as many songs, and the stem levels are
 similar. The mixture is the exact sum of the stems. Nothing needs to be downloaded. Scores on this
 dataset are not scores on MUSDB18, and reports say so.
 

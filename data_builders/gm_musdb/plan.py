@@ -1,4 +1,4 @@
-"""Plan of the songs of `gm_musdb`; the size `full` has as many songs as MUSDB18."""
+"""Plan of the songs of `gm_musdb`; size `full` has as many songs as MUSDB18."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ SIZES = tuple(COUNTS)
 
 @dataclasses.dataclass(frozen=True)
 class SongPlan:
-    """A song before it is composed; its name is unique within the dataset and seeds the music."""
+    """Plan of a song; its name is unique within the dataset and seeds the music."""
 
     name: str
     duration_s: float

@@ -46,7 +46,7 @@ _NEXT_SECTION = {
 _LEVELS_DB = {
     "drums": (-8.0, 3.3), "bass": (-7.3, 3.6), "other": (-7.3, 2.7), "vocals": (-5.3, 1.9),
 }  # fmt: skip
-#: Weight of each kind of instrument in the stem `other`.
+#: Weight of each kind of instrument in the `other` stem.
 _OTHER_WEIGHTS = {
     "gel": 6.0, "gac": 3.0, "pia": 3.0, "electric piano": 2.0, "keys": 1.0, "org": 2.0,
     "strings": 2.0, "brass": 1.2, "synth": 1.5, "pad": 2.0, "sax": 0.7, "tru": 0.4, "vio": 0.4,
@@ -57,7 +57,7 @@ _VOICES = ("choir", "voice ooh", "synth voice", "solo voice")
 
 @dataclasses.dataclass(frozen=True)
 class BandMember:
-    """One musician of the band.
+    """A musician in the band.
 
     Attributes:
         name: name within the song.
@@ -155,7 +155,7 @@ def render_example(task: tuple[SongPlan, str | None]) -> dict[str, np.ndarray]:
 
 
 def _streams(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scale the stems by one gain, convert them to 16 bits and add the mixture (their sum)."""
+    """Scale the stems by a common gain, convert them to 16 bits and add the mixture (their sum)."""
     peak = max(np.abs(stem).max() for stem in (*stems.values(), sum(stems.values())))
     gain = np.float32(10 ** (PEAK_DB / 20) / peak)
     # A stem is missing if it is silent with this SoundFont.
@@ -246,7 +246,7 @@ def _draw_instrumentation(
 def _notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, sections: list[Section], grooves: dict
 ) -> list[BeatNote]:
-    """Compose the notes of a member for the sections in which the member plays."""
+    """Compose the notes of a member for the sections that the member plays in."""
     rng = _generator(plan, "notes", member.melody_name)
     if member.role == "drums":
         return band.drums(sheet, sections, grooves, rng)
@@ -281,7 +281,7 @@ def _section_notes(
         _draw_voice(plan, sheet, member, kind, pattern)
     )
     beats = sheet.metre.beats
-    # Singers pause at the end of a phrase and may start it after the beat.
+    # Singers pause at the end of a phrase and may start a phrase after the beat.
     pause = float(seeding.choice(pattern, (0.5, 1.0, 1.0, 2.0, beats))) if member.is_singer else 0.0
     delay = float(seeding.choice(pattern, (0.0, 0.0, 0.5, 1.0))) if member.is_singer else 0.0
     played = []

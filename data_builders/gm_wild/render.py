@@ -5,6 +5,7 @@ Datasets, so that render workers start quickly.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,10 +28,12 @@ from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
 #: Version of the music. It is part of every seed, and any change to the music requires a new one.
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 CLIP_S = 3.0
 #: An instrument becomes a label if it is at most this much weaker than the strongest one.
 LABEL_RANGE_DB = 10.0
+#: Largest shift of the resonances of an instrument, and the standard deviation before clipping.
+_MAX_SHIFT_SEMITONES, _SHIFT_DEVIATION = 5, 2.5
 #: Kinds of instruments that neither belong to an IRMAS class nor closely resemble one.
 _OTHER_KINDS = (
     "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone", "tuba", "french horn",
@@ -108,7 +111,8 @@ def render_clip(
     sheet = genres.draw_lead_sheet(sheet_rng, genre, duration_s=start_s + CLIP_S)
     stems = {}
     for seat, part in zip(seats, _parts(seats, sheet, key, single), strict=True):
-        stem = seat.library.play(part, num_samples)
+        shift = 0 if seat.instrument.kind == "drums" else _draw_shift(rng)
+        stem = play_shifted(seat.library, part, num_samples, shift)
         sings = isinstance(seat.library, VoicePlayer)
         if seat.instrument.kind == "voi" and not sings and rng.random() < 0.6:
             stem = singer.articulate(stem, part.notes, rng)
@@ -127,6 +131,50 @@ def render_clip(
         if levels_db.get(label, -np.inf) > max(strongest_db - LABEL_RANGE_DB, -80.0)
     )
     return mixture, labels, genre, "drums" in direct
+
+
+def play_shifted(
+    player: libraries.Player, part: Part, num_samples: int, semitones: int
+) -> np.ndarray:
+    """Render a part with shifted resonances, as of a smaller or larger instrument.
+
+    The part is played lower and more slowly by the shift, and then faster, which restores pitch and
+    tempo. Formants and the noise of attacks move up by the shift.
+
+    Args:
+        player: plays the part.
+        part: the part.
+        num_samples: length of the result.
+        semitones: the shift; negative values shift down.
+
+    Returns:
+        float32 (num_samples, 1) or (num_samples, 2) at 44.1 kHz.
+    """
+    if not semitones:
+        return player.play(part, num_samples)
+    speed = 2.0 ** (semitones / 12)
+    slower = dataclasses.replace(
+        part,
+        notes=tuple(
+            note._replace(
+                onset_s=note.onset_s * speed,
+                duration_s=note.duration_s * speed,
+                pitch=note.pitch - semitones,
+            )
+            for note in part.notes
+        ),
+        bend=tuple((time_s * speed, cents) for time_s, cents in part.bend),
+        swell=tuple((time_s * speed, gain_db) for time_s, gain_db in part.swell),
+    )
+    played = player.play(slower, math.ceil(num_samples * speed))
+    rate_hz = round(SAMPLE_RATE_HZ * speed)
+    samples = audio_io.resample(played, rate_hz, SAMPLE_RATE_HZ)[:num_samples]
+    return np.pad(samples, ((0, num_samples - len(samples)), (0, 0)))
+
+
+def _draw_shift(rng: Generator) -> int:
+    shift = round(rng.normal(0.0, _SHIFT_DEVIATION))
+    return int(np.clip(shift, -_MAX_SHIFT_SEMITONES, _MAX_SHIFT_SEMITONES))
 
 
 def _draw_genre(rng: Generator, clip: ClipPlan) -> str:

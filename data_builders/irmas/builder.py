@@ -1,7 +1,8 @@
 """IRMAS: predominant instrument recognition in Western music recordings (Bosch et al. 2012).
 
-6,705 training clips of 3 s with one of 11 instruments each, and 2,874 test clips of 5 to 20 s with
-one to five instruments. For non-commercial use only; clips must not be redistributed.
+The dataset has 6,705 training clips of 3 s, each labelled with one of 11 instruments, and 2,874
+test clips of 5 to 20 s, labelled with one to five instruments. It is for non-commercial use only;
+clips must not be redistributed.
 
 Training songs that share byte-identical clips form one group (`song`), so that splits by song do
 not leak. Byte-identical test clips with different labels are kept and flagged (`contradictory`).
@@ -137,7 +138,7 @@ class Irmas(StreamingBuilder):
 
 
 def _find(manual: Path, name: str) -> Path | None:
-    """Return the zip or unpacked folder of a part, in the manual folder or a subfolder of it."""
+    """Return the zip or unpacked folder of a part, in the manual folder or a subfolder."""
     folders = [manual]
     if manual.is_dir():
         folders += sorted(path for path in manual.iterdir() if path.is_dir())
@@ -170,7 +171,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
 
 
 def _tags(tags: str) -> tuple[str, str]:
-    """Return drums and genre from `[instrument][drums][genre]`; drums are often omitted."""
+    """Return drums and genre from `[instrument][drums][genre]`; the drums tag is often omitted."""
     drums = genre = "unknown"
     for tag in tags[1:-1].split("][")[1:]:
         if tag in _DRUMS:

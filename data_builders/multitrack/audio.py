@@ -19,10 +19,10 @@ from irec_jax import audio
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The (key, example) pairs of a split, decoded on iteration, one segment at a time.
+    """The (key, example) pairs of a split, decoded during iteration, one segment at a time.
 
-    Dry tracks become ``stems``, other tracks ``spots``. A missing mix is replaced by the sum of the
-    tracks, normalised to full scale.
+    Dry tracks become ``stems``; other tracks become ``spots``. A missing mix is replaced by the sum
+    of the tracks, normalised to full scale.
     """
 
     pieces: Sequence[PieceFiles]
@@ -120,7 +120,7 @@ def read_segments(
 
 
 def _files(piece: PieceFiles) -> list[File]:
-    """Return the files of the tracks, followed by that of the mix if there is one."""
+    """Return the files of the tracks, followed by the mix file if there is one."""
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
 
 

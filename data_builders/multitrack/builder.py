@@ -1,17 +1,17 @@
 """A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic.
 
-Layout `folder`: ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3, m4a ...), or
-``train/<piece>/*`` and ``test/<piece>/*``. Without these folders, a fifth of the pieces is held out
-for testing, in an order that depends only on their names. The tracks are spot microphone signals
-(`spots`), whose channels are averaged. The mix is stereo. A missing mix is replaced by the sum of
-the tracks, normalised to full scale.
+The `folder` layout consists of ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3,
+m4a ...), or of ``train/<piece>/*`` and ``test/<piece>/*``. Without train and test folders, a fifth
+of the pieces is held out for testing; the choice depends only on their names. The tracks are spot
+microphone signals (`spots`), whose channels are averaged. The mix is stereo. A missing mix is
+replaced by the sum of the tracks, normalised to full scale.
 
-Layouts `medleydb`, `medleydb_raw` and `mixing_secrets`: see `layouts`. Stems and raw tracks of
-MedleyDB without bleed are dry (`stems`); all other tracks are `spots`.
+For the `medleydb`, `medleydb_raw` and `mixing_secrets` layouts, see `layouts`. Stems and raw tracks
+of MedleyDB without bleed are dry (`stems`); all other tracks are `spots`.
 
-Layout `phenicx`: PHENICX-Anechoic (Miron et al. 2016), four orchestral excerpts, anechoic and
-denoised, CC BY-NC-SA 4.0: ``audio/<piece>/<instrument><n>.wav``. The tracks are dry (`stems`), and
-there is no mix.
+The `phenicx` layout is PHENICX-Anechoic (Miron et al. 2016, CC BY-NC-SA 4.0): four orchestral
+excerpts, anechoic and denoised, in ``audio/<piece>/<instrument><n>.wav``. The tracks are dry
+(`stems`), and there is no mix.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ def make_config(
     the files, so that changed files are prepared again.
 
     Args:
-        path: folder of the pieces; None for the layout `phenicx`.
+        path: folder of the pieces; None for the `phenicx` layout.
         layout: one of `LAYOUTS`.
         format: key of `features.MULTITRACK_FORMATS`.
         classes: class names, as a sequence or separated by commas; `all` for every instrument in
@@ -123,8 +123,8 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of pieces, and PHENICX-Anechoic."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Layout phenicx: {_NAME}.zip from https://zenodo.org/record/840025, or its unpacked "
-        "folder."
+        f"For the phenicx layout: {_NAME}.zip from https://zenodo.org/record/840025, or its "
+        "unpacked folder."
     )
     MD5 = "7fec47568263476ecac0103aef608629"
     PHENICX_PIECES = ("beethoven", "bruckner", "mahler", "mozart")

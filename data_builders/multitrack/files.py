@@ -23,7 +23,7 @@ from irec_jax.audio.multitrack import is_mix
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
-#: Other names of instruments of `labels.ORCHESTRA`.
+#: Other names of the instruments in `labels.ORCHESTRA`.
 ALIASES = {
     "cello": "violoncello",
     "bass": "double_bass",
@@ -40,7 +40,7 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """A piece before decoding.
+    """Files of a piece.
 
     ``tracks`` maps the unique name of each track to its class, and ``files`` maps it to its file.
     The tracks of a ``dry`` piece do not bleed into one another; those of a ``ragged`` piece may end
@@ -56,7 +56,7 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the class names in the option `classes` (see `builder.make_config`); None for `all`.
+    """Return the class names in the `classes` option (see `builder.make_config`); None for `all`.
 
     Raises:
         UserError: if the list is empty.
@@ -139,7 +139,7 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
             unknown = registry.unknown("instrument", path.stem, classes or ())
             raise UserError(
                 f"{file.origin}: {unknown}; name the file <instrument>[-N]{path.suffix} or set the "
-                "option classes"
+                "classes option"
             )
         track, label = track_and_class
         if track in labels:

@@ -1,4 +1,4 @@
-"""Pieces of MedleyDB and of Mixing Secrets, with the folder layout of their downloads.
+"""Pieces of MedleyDB and Mixing Secrets, in the folder layouts of their downloads.
 
 MedleyDB (Bittner et al. 2014): a folder for each piece, anywhere below the path, with
 ``<piece>_METADATA.yaml``, ``<piece>_MIX.wav``, a folder of stems (one file per instrument) and a
@@ -118,7 +118,7 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word
 
 
-#: Keyword -> instrument. Keywords of more words come first, so that 'bass tbn' is not a bass.
+#: Keyword -> instrument. Keywords with more words come first, so that 'bass tbn' is not a bass.
 _INSTRUMENTS = {
     " ".join(map(_singular, keyword.split())): name
     for num_words in (3, 2, 1)
@@ -193,14 +193,14 @@ def read_medleydb(root: str, classes: Sequence[str] | None, *, raw: bool) -> lis
     out.
 
     Raises:
-        UserError: if there are no metadata, they cannot be read, or files that they list are
-            missing.
+        UserError: if there are no metadata files, they cannot be read, or files that they list
+            are missing.
     """
     found = [file for file in files_in_folder(root) if file.name.endswith(_METADATA)]
     if not found:
         raise UserError(
-            f"{root}: no *{_METADATA} in it or below; set path to the folder of MedleyDB, where "
-            "each piece has one"
+            f"{root}: no *{_METADATA} in this folder or its subfolders; set path to the MedleyDB "
+            "folder, where each piece has one"
         )
     return [_read_medleydb_piece(file, classes, raw=raw) for file in found]
 

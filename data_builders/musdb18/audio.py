@@ -18,7 +18,7 @@ from irec_jax.labels import STEMS, STREAMS
 #: Maximum duration of a track. Each thread keeps a complete track in memory: 1.6 GB for 30 min.
 MAX_TRACK_S = 1_800
 #: Minimum SNR of a mixture with respect to the sum of its stems; tracks below it are flagged. Lossy
-#: coding alone does not reduce it below 24 dB.
+#: coding alone does not reduce the SNR below 24 dB.
 MIN_SNR_DB = 15.0
 _FORMAT = AudioFormat(STEM_SAMPLE_RATE_HZ, 2)
 _BLOCK_SAMPLES = 1 << 20
@@ -53,7 +53,7 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
 
 
 def decode(track: TrackFiles) -> dict[str, np.ndarray]:
-    """Decode the streams of a track to int16 (T, 2), truncated to the shortest.
+    """Decode the streams of a track to int16 (T, 2), truncated to the shortest stream.
 
     Streams are resampled to `STEM_SAMPLE_RATE_HZ`, and mono streams become stereo. If peaks exceed
     full scale, all streams are scaled down by the same factor, which preserves their balance.
@@ -98,7 +98,7 @@ def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
 
 
 def mixture_snr_db(streams: Mapping[str, np.ndarray]) -> float:
-    """Return the energy ratio in dB of the mixture to its difference from the sum of the stems."""
+    """Return the SNR of the mixture in dB; noise is its difference from the sum of the stems."""
     signal = noise = 0.0
     for start in range(0, len(streams["mixture"]), _BLOCK_SAMPLES):
         block = slice(start, start + _BLOCK_SAMPLES)

@@ -7,8 +7,8 @@ tracks, in stereo at 44.1 kHz. For academic use only; tracks must not be redistr
     {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
     {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
 
-Without a path, the full MUSDB18 (or MUSDB18-HQ, with the format `hq`) is read from manual_dir, as a
-zip or an unpacked folder, or downloaded.
+Without a path, the full MUSDB18 (or MUSDB18-HQ, with format `hq`) is read from manual_dir, as a zip
+or an unpacked folder, or downloaded.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Edition(NamedTuple):
     md5: str
 
 
-#: Value of the option `format` -> edition.
+#: Value of the `format` option -> edition.
 EDITIONS = {
     "aac": Edition(
         "musdb18",
@@ -93,7 +93,7 @@ class Musdb18(StemBuilder):
         for key, edition in EDITIONS.items()
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "musdb18.zip from https://zenodo.org/record/1117372 or, for the format hq, musdb18hq.zip "
+        "musdb18.zip from https://zenodo.org/record/1117372 or, for the hq format, musdb18hq.zip "
         "from https://zenodo.org/record/3338373; or the unpacked folder. If there is neither, the "
         "zip is downloaded."
     )

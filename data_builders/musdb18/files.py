@@ -24,7 +24,7 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """A track before decoding: the file and stream number of each of `labels.STREAMS`.
+    """Files of a track: the file and stream number of each of `labels.STREAMS`.
 
     ``origin`` is the name of the file or folder in messages.
     """
@@ -85,7 +85,7 @@ def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
         if stream in streams:
             other = PurePosixPath(streams[stream][0].name).name
             raise UserError(f"{file.origin}: is the same stream as {other}; remove one")
-        if stream in STREAMS:  # other files, such as the accompaniment, are sums of these
+        if stream in STREAMS:  # other files, such as the accompaniment, are sums of stems
             streams[stream] = (file, 0)
     if not streams:
         raise UserError(f"{files[-1].origin}: not a stream of a track; expected {_LAYOUT}")

@@ -1,7 +1,7 @@
-"""Track names of MUSDB18, and known errors of some tracks, from the table tracks.csv.
+"""Track names of MUSDB18 and known errors of some tracks, read from tracks.csv.
 
-The validation tracks are those of the 100 training tracks that are held out by convention. The
-errors are listed on the dataset's web page, https://sigsep.github.io/datasets/musdb.html.
+The validation tracks are 14 of the 100 training tracks, held out by convention. The errors are
+listed on the dataset's web page, https://sigsep.github.io/datasets/musdb.html.
 """
 
 import csv

@@ -1,16 +1,16 @@
 """Rule-based composition of short pieces and their rendering, one stem per instrument.
 
-A piece passes through these modules in order; each can be used without the next:
+A piece passes through these modules in order; each can be used without the following ones:
 
 - `genres`, `theory`: a `LeadSheet` (tempo, metre, key, chords) drawn for a genre;
 - `parts`, `rhythm_section`: notes of one instrument in beats, by role (melody, comping, bass ...);
 - `band`: drums and bass that follow the sections of a song;
-- `performance`: from notes in beats to a `score.Part` in seconds, with timing, articulation,
-  vibrato and swells;
+- `performance`: conversion of notes in beats to a `score.Part` in seconds, with timing,
+  articulation, vibrato and swells;
 - `singer`: performance of a vocal part, and vowels and consonants for its audio;
-- `synth`, `sampler`: from a part to audio, with a SoundFont or recordings of single notes;
-- `mix`: from stems to a stereo mixture, with RMS-based levels, equalisation, panning, reverberation
-  and mastering.
+- `synth`, `sampler`: synthesis of a part with a SoundFont or from recordings of single notes;
+- `mix`: mixdown of stems to stereo, with RMS-based levels, equalisation, panning, reverberation and
+  mastering.
 
 `instruments` is the catalogue of instruments, `libraries` finds sound libraries, `arrange` composes
 the parts of an ensemble, `seeding` creates reproducible random generators, `pool` renders on all

@@ -14,7 +14,7 @@ _ROLES = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.dr
 
 @dataclasses.dataclass(frozen=True)
 class Musician:
-    """One player of an ensemble.
+    """A player in an ensemble.
 
     Attributes:
         name: name of the stem.
@@ -34,7 +34,7 @@ class Musician:
 
 
 def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind by its weight in a genre, or in all genres if that is 0."""
+    """Draw an instrument of a kind, weighted by genre, or by all genres if all weights are 0."""
     candidates = {instrument.name: instrument for instrument in of_kind(kind)}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):

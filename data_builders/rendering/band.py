@@ -38,7 +38,7 @@ Strokes = dict[int, float]
 
 
 class Section(NamedTuple):
-    """Bars ``first`` to ``end`` (exclusive) of a song, of a ``kind`` such as "verse".
+    """A section of a song: bars ``first`` to ``end`` (exclusive), of a ``kind`` such as "verse".
 
     ``stop`` names the instruments that fall silent in the last bar: "drums", "bass", "both" or "".
     """
@@ -104,7 +104,7 @@ def _draw_kick(rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: b
 
 
 def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
-    """Draw a cymbal struck at regular steps; a closed hi-hat may be opened once in the bar."""
+    """Draw a regular cymbal pattern; a closed hi-hat may be opened once in the bar."""
     steps, num_steps = metre.steps, metre.steps * metre.beats
     weights = {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
     if loud:
@@ -178,7 +178,7 @@ def _section_drums(
 
 
 def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
-    """Keep only the strongest of simultaneous strokes of the same key."""
+    """Keep only the strongest of several simultaneous strokes on the same key."""
     # The dict keeps the last note of each key; among equal accents, this is the first in `notes`.
     by_accent = sorted(reversed(notes), key=lambda note: note.accent)
     return sorted({(round(note.beat, 6), note.pitch): note for note in by_accent}.values())

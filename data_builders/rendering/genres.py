@@ -169,7 +169,7 @@ def draw_lead_sheet(
     Args:
         rng: random generator; only the number of bars depends on ``duration_s``.
         genre: key of `GENRES`.
-        duration_s: minimum length in seconds, rounded up to bars.
+        duration_s: minimum length in seconds, rounded up to full bars.
         first_bar: number of bars to skip at the start of the progression.
     """
     style = GENRES[genre]

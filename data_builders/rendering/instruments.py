@@ -21,10 +21,10 @@ class Instrument:
         kind: abbreviation of its IRMAS class, or the name of its family.
         program: General MIDI program, 0-based; drum kits are programs of bank 128.
         low, high: comfortable register as MIDI pitches.
-        genres: weight of each genre.
+        genres: weight in each genre.
         lead_roles, backing_roles: weight of each role.
         sustains: True if a note sounds for as long as it is held.
-        vibrato_cents: typical depth of vibrato; 0 for fixed pitch.
+        vibrato_cents: typical depth of the vibrato; 0 for instruments of fixed pitch.
         scoops: probability that a note is approached from below.
         swells: True if dynamics change within a phrase.
         modulation: "leslie", "tremolo" or "" for none.

@@ -96,6 +96,7 @@ LIBRARIES = {
         ("sonivox.sf2",),
         npm=("@coderline/alphatab",),
         authors="Sonic Network, Inc.",
+        weight=0.5,
     ),
 }
 

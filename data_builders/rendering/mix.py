@@ -68,7 +68,7 @@ class Mastering:
         peak_db: peak level re full scale, at most 0.
         width: stereo width from 0 (mono) to 1.
         lowpass_hz: cut-off frequency; None for no low-pass filter.
-        noise_db: RMS level of added noise re the mixture; None for no noise.
+        noise_db: RMS level of added noise relative to the mixture; None for no noise.
         eq: peaking filters.
     """
 
@@ -167,8 +167,8 @@ def mixdown(
         strips: name -> settings of the stem.
         room: reverberation of all stems.
         mastering: processing of the mixture.
-        start_samples: start of the result. Levels are measured from there; only the reverberation
-            of earlier sound is audible.
+        start_samples: start of the result. Levels are measured from there on. Of earlier sound,
+            only the reverberation is audible.
         keep_stems: if True, also return the finished stems (takes longer).
 
     Returns:
@@ -305,7 +305,7 @@ def _sosfilt(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
 
 
 def _peaking(eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
-    """Return second-order sections of peaking filters, by the bilinear transform."""
+    """Return second-order sections of peaking filters, designed with the bilinear transform."""
     sections = np.zeros((len(eq), 6))
     for section, (centre_hz, gain_db, q) in zip(sections, eq, strict=True):
         amplitude = 10 ** (gain_db / 40)
@@ -323,7 +323,7 @@ def _lowpass(cutoff_hz: float, order: int) -> np.ndarray:
 
 def _butterworth(order: int, cutoff_hz: float, kind: str) -> np.ndarray:
     sections = scipy.signal.butter(order, cutoff_hz, kind, fs=SAMPLE_RATE_HZ, output="sos")
-    return cast(np.ndarray, sections)  # other values of `output` return other types
+    return cast(np.ndarray, sections)  # the type depends on `output`
 
 
 def _gain(level_db: float) -> float:

@@ -1,4 +1,4 @@
-"""Composition of the part of one pitched instrument, by role.
+"""Composition of parts for pitched instruments, by role.
 
 A role is a function ``role(voice) -> list[BeatNote]``. A `Voice` has two random generators:
 ``pattern`` belongs to the song, so that all its clips share rhythmic cells; ``rng`` belongs to the
@@ -18,7 +18,7 @@ from data_builders.rendering.score import BeatNote
 
 @dataclasses.dataclass
 class Voice:
-    """Inputs of a role.
+    """Inputs of a role function.
 
     Attributes:
         sheet: tempo, metre, key and chords.
@@ -134,7 +134,7 @@ def melody(voice: Voice) -> list[BeatNote]:
 
 
 def runs(voice: Voice) -> list[BeatNote]:
-    """Compose a fast melody, mostly scales."""
+    """Compose a fast melody that consists mostly of scales."""
     voice = dataclasses.replace(voice, density=min(1.0, voice.density * 0.4 + 0.6))
     return _melodic_line(voice, _phrase_rhythm(voice), _SCALAR)
 
@@ -344,5 +344,5 @@ ROLES: dict[str, Callable[[Voice], list[BeatNote]]] = {
     role.__name__: role for role in (*_LINES, *_CHORDS)
 }
 
-#: Monophonic roles, whose pitch may bend.
+#: Monophonic roles, in which the pitch may bend.
 SINGLE_LINES = ("melody", "runs", "riff", "counter", "bass")

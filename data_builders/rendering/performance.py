@@ -1,4 +1,4 @@
-"""Expressive performance: timing, dynamics, articulation and pitch bends of composed notes."""
+"""Expressive performance of composed notes: timing, dynamics, articulation and pitch bends."""
 
 import numpy as np
 from numpy.random import Generator

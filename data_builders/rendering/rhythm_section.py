@@ -19,7 +19,7 @@ _STROKE_ACCENTS = {"X": 1.0, "x": 0.3, "o": -1.2}
 
 
 def bass_pitch(sheet: theory.LeadSheet, beat: float, tone: int, *, low: int, high: int) -> int:
-    """Return the MIDI pitch of a bass note on the chord at a beat.
+    """Return the MIDI pitch of a bass note for the chord at a beat.
 
     Args:
         sheet: chords.
@@ -82,7 +82,7 @@ def drums(voice: Voice) -> list[BeatNote]:
 
 
 def _fill(voice: Voice, beat: float) -> list[BeatNote]:
-    """Compose a fill of one beat on snare and toms, followed by a crash in some genres."""
+    """Compose a one-beat fill on snare and toms, followed by a crash in some genres."""
     steps = voice.sheet.metre.steps
     keys = (SNARE, SNARE, LOW_TOM + 3, LOW_TOM)
     fill = [BeatNote(beat + i / steps, 0.2, keys[i], 0.3 + 0.1 * i) for i in range(steps)]

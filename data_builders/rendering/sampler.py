@@ -45,7 +45,7 @@ _SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
 _LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
 #: Fade-out after the end of a note.
 _RELEASE_S = 0.12
-#: Upper cut-off frequency of the softest and the loudest notes.
+#: Low-pass cut-off frequencies of the softest and the loudest notes.
 _CUTOFF_HZ = (1800.0, 16_000.0)
 
 
@@ -78,7 +78,7 @@ class NotePlayer:
         self._folder = folder
 
     def plays(self, instrument) -> bool:
-        """Return whether there are recorded notes of an instrument."""
+        """Return whether there are recorded notes for an instrument."""
         name = FOLDERS.get(instrument.name)
         return name is not None and bool(_recordings(self._folder / name))
 
@@ -112,7 +112,7 @@ def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarra
 def note_positions(
     note: Note, part: Part, recorded: float, start_s: float, num_samples: int
 ) -> np.ndarray:
-    """Return the positions in a recording that the samples of a note are read from, (num_samples,).
+    """Return the positions in a recording where the samples of a note are read, (num_samples,).
 
     Args:
         note: the note.
@@ -170,7 +170,7 @@ def repeat(
     Args:
         recording: float32 (T,).
         loop: start and end of the part that is repeated, in samples.
-        fades: gains of the end of a repetition and of the start of the next one, (F,) each.
+        fades: gains at the end of a repetition and at the start of the next one, (F,) each.
         num_samples: minimum length of the result.
     """
     first, last = loop

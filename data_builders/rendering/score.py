@@ -29,12 +29,12 @@ class Part:
     """The performed part of one instrument.
 
     Attributes:
-        instrument: the instrument that plays it.
+        instrument: the instrument that plays the part.
         notes: notes in order of onset.
         bend: (time_s, cents) in order of time: from that time on, all sounding notes are bent by
             this many cents, at most 200.
         swell: (time_s, gain_db) breakpoints in order of time, interpolated linearly; 0 dB if empty.
-        tuning_cents: constant mistuning.
+        tuning_cents: constant detuning.
     """
 
     instrument: Instrument

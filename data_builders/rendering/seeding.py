@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 
 def generator(*key: str | int) -> Generator:
-    """Return the random generator of a key, which consists of strings and non-negative integers."""
+    """Return the random generator for a key that consists of strings and non-negative integers."""
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.default_rng(words)
 

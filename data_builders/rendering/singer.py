@@ -64,7 +64,7 @@ def _glide(notes: tuple[Note, ...], index: int, probability: float, rng) -> tupl
 
 
 def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np.ndarray:
-    """Add syllables to a vocal part: a vowel on each note, a consonant before some of them.
+    """Add syllables to a vocal part: a vowel on each note, and a consonant before some notes.
 
     Args:
         audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`.
@@ -99,7 +99,7 @@ def _gate(is_open: list[bool], starts_s: np.ndarray, num_samples: int) -> np.nda
     return np.interp(grid_s, times, values).astype(np.float32)
 
 
-#: (noise band in Hz, range of durations in s, range of levels in dB re the voice).
+#: (noise band in Hz, range of durations in s, range of levels in dB relative to the voice).
 _CONSONANTS = (
     ((4500, 11_000), (0.05, 0.13), (-14.0, -5.0)),  # s
     ((2000, 6000), (0.05, 0.1), (-16.0, -8.0)),  # sh, ch

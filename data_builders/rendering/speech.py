@@ -1,4 +1,4 @@
-"""Synthetic singers: syllables at a constant pitch from the speech synthesiser eSpeak NG."""
+"""Synthetic singers: syllables at a constant pitch from the eSpeak NG speech synthesiser."""
 
 import dataclasses
 import re
@@ -16,8 +16,8 @@ from irec_jax.errors import UserError
 
 PROGRAM = "espeak-ng"
 SAMPLE_RATE_HZ = 22_050
-#: eSpeak NG voice -> words of one syllable. Together, they cover most of its vowels, diphthongs and
-#: consonants.
+#: eSpeak NG voice -> monosyllabic words. Together, the words cover most of the vowels, diphthongs
+#: and consonants that eSpeak NG can produce.
 _WORDS = {
     "en-us": "la na me you day love oh my night time heart say go rain eyes down hey blue soul "
     "fall kiss she dream world boy",
@@ -30,7 +30,7 @@ _WORDS = {
 _NUM_WORDS = 14
 #: Interval between the recorded pitches of a singer, and their range, in semitones.
 _STEP, _COMPASS = 4, 24
-#: Hz by which eSpeak NG speaks below the specified pitch if that is constant.
+#: Difference in Hz between a specified constant pitch and the lower pitch of eSpeak NG's speech.
 _OFFSET_HZ = 9
 #: Spectral envelopes, each given as pairs of a frequency in Hz and a level up to 255.
 _TONES = (
@@ -47,7 +47,7 @@ class Singer:
     """A synthetic singer.
 
     Attributes:
-        name: unique name, which is also that of the folder of recordings.
+        name: unique name, also used for the folder of recordings.
         pitches: MIDI pitches of the recordings.
         words: (eSpeak NG voice, word) of each recorded syllable.
         words_per_minute: speaking rate.

@@ -75,7 +75,7 @@ def _tinysoundfont():
     try:
         import tinysoundfont
     except ModuleNotFoundError:
-        # There are no wheels for newer versions of Python than 3.12.
+        # There are no wheels for Python versions newer than 3.12.
         hint = ", which needs a C++ compiler on this Python" if sys.version_info >= (3, 13) else ""
         raise UserError(
             "tinysoundfont, which plays the instruments, is not installed; "
@@ -149,7 +149,7 @@ class SoundFontPlayer:
 
 
 def _events(part: Part) -> list:
-    """Return (sample, order, action, arguments), sorted: note-offs, then bends, then note-ons."""
+    """Return sorted (sample, order, action, arguments); note-offs come first, note-ons last."""
     events = []
     for note in part.notes:
         start = round(note.onset_s * SAMPLE_RATE_HZ)

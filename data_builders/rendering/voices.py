@@ -23,12 +23,12 @@ _LEAD_S = 0.15
 _RELEASE_S, _FADE_S = 0.06, 0.03
 #: Shortest vowel before the consonants that end a syllable.
 _MIN_VOWEL_S = 0.06
-#: Longest cross-fade between repetitions of a vowel, and between the vowel and what follows it.
+#: Longest cross-fade between repetitions of a vowel, and between the vowel and the next sound.
 _CROSSFADE_S = 0.03
 #: Frequency band in which vowels are loud and consonants are not, and minimum level of a vowel in
-#: it, relative to the maximum.
+#: this band, relative to the maximum.
 _VOWEL_BAND_HZ, _VOWEL_DB = (300.0, 3000.0), -5.0
-#: Shortest part of a vowel that is repeated, in seconds and in periods.
+#: Minimum length of the repeated part of a vowel, in seconds and in periods.
 _LOOP_S, _LOOP_PERIODS = 0.06, 6
 #: RMS of the vowels.
 _LEVEL = 0.2
@@ -37,9 +37,9 @@ _LEVEL = 0.2
 class VoicePlayer:
     """Player of a library with a folder of syllables per singer, such as ``female1/love-440.flac``.
 
-    The number is the pitch in Hz. Each part has one singer, who sings a syllable on each note.
-    Consonants and diphthongs keep their speed; the middle of the vowel is repeated until the note
-    ends.
+    The number is the pitch of the recording in Hz. Each part has one singer, who sings a syllable
+    on each note. Consonants and diphthongs keep their speed; the middle of the vowel is repeated
+    until the note ends.
     """
 
     def __init__(self, folder: Path):
@@ -146,7 +146,7 @@ def _best_shift(samples: np.ndarray, pattern: np.ndarray) -> int:
 
 @functools.cache
 def _load(file: Path, pitch: float) -> tuple[np.ndarray, int, int, int]:
-    """Load a syllable with a constant level in the middle of its vowel, which can be repeated.
+    """Load a syllable and level the middle of its vowel, so that it can be repeated.
 
     Returns:
         The samples; and the indices of the start of the vowel, of the start of its middle, and of
@@ -169,8 +169,8 @@ def _load(file: Path, pitch: float) -> tuple[np.ndarray, int, int, int]:
 
 
 def _smooth(power: np.ndarray, period: float) -> np.ndarray:
-    """Return the mean around each sample, weighted over at least 50 ms and three periods."""
+    """Return a weighted mean around each sample over at least 50 ms and three periods."""
     window = np.hanning(round(max(0.05 * SAMPLE_RATE_HZ, 3 * period)))
     smooth = scipy.signal.convolve(power, window / window.sum())
-    # Rounding errors may be negative.
+    # Rounding errors may make the result negative.
     return np.maximum(smooth[len(window) // 2 :][: len(power)], 1e-9)

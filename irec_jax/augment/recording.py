@@ -13,6 +13,8 @@ from jaxtyping import Float, PRNGKeyArray
 
 #: Equaliser frequencies in Hz; gains are interpolated between them on a logarithmic frequency axis.
 EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
+#: Points on a logarithmic frequency axis at which gains are computed, from this frequency on.
+_NUM_GAINS, _LOWEST_HZ = 48, 20.0
 #: Length of a room response in seconds.
 ROOM_S = 0.5
 _DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
@@ -60,15 +62,15 @@ def convolve(
     spectrum = jnp.fft.rfft(waveform, n=size)
     frequencies_hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz).astype(np.float32)
     log_hz = np.log(np.maximum(frequencies_hz, 1.0))
-    gain = jnp.ones(frequencies_hz.shape)
-    if equaliser_db:
-        shape = (len(EQUALISER_HZ),)
-        gains_db = jax.random.uniform(keys[0], shape, minval=-equaliser_db, maxval=equaliser_db)
-        curve_db = jnp.interp(log_hz, np.log(np.array(EQUALISER_HZ, np.float32)), gains_db)
-        gain = gain * 10.0 ** (curve_db / 20.0)
-    if band_limit:
-        gain = gain * _band_limit(keys[1], log_hz, band_limit)
-    spectrum = spectrum * gain
+    if equaliser_db or band_limit:
+        # The gains are smooth: compute them at few frequencies, and interpolate.
+        grid = np.linspace(np.log(_LOWEST_HZ), np.log(sample_rate_hz / 2), _NUM_GAINS)
+        log_gains = jnp.zeros(_NUM_GAINS)
+        if equaliser_db:
+            log_gains += _equaliser(keys[0], grid, equaliser_db)
+        if band_limit:
+            log_gains += _band_limit(keys[1], grid, band_limit)
+        spectrum = spectrum * jnp.exp(log_gains @ _interpolation(grid, log_hz))
     if room:
         response = _room(keys[2], size, sample_rate_hz, room)
         spectrum = spectrum * jnp.fft.rfft(response)
@@ -172,17 +174,37 @@ def change_speed(
     return waveform[first] * (1.0 - fraction) + waveform[second] * fraction
 
 
+def _interpolation(
+    grid: Float[np.ndarray, " points"], positions: Float[np.ndarray, " bins"]
+) -> Float[np.ndarray, "points bins"]:
+    """Return the weights of linear interpolation; the first and last value hold beyond the grid.
+
+    A product with this matrix takes a fraction of the time of indexing on CPUs.
+    """
+    distances = np.abs(np.clip(positions, grid[0], grid[-1]) - grid[:, None])
+    return np.maximum(0.0, 1.0 - distances / (grid[1] - grid[0])).astype(np.float32)
+
+
+def _equaliser(
+    key: PRNGKeyArray, log_hz: Float[np.ndarray, " points"], range_db: float
+) -> Float[Array, " points"]:
+    """Return the logarithms of the gains of a random equaliser."""
+    bands = np.log(EQUALISER_HZ)
+    gains_db = jax.random.uniform(key, bands.shape, minval=-range_db, maxval=range_db)
+    return jnp.interp(log_hz, bands, gains_db) * (np.log(10.0) / 20.0)
+
+
 def _band_limit(
-    key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], probability: float
-) -> Float[Array, " bins"]:
-    """Return the gains of random fourth-order low-pass and high-pass filters."""
+    key: PRNGKeyArray, log_hz: Float[np.ndarray, " points"], probability: float
+) -> Float[Array, " points"]:
+    """Return the logarithms of the gains of random fourth-order low-pass and high-pass filters."""
     low_key, high_key, use_key = jax.random.split(key, 3)
     use = jax.random.bernoulli(use_key, probability, (2,))
     low, high = _log_uniform(low_key, _LOW_PASS_HZ), _log_uniform(high_key, _HIGH_PASS_HZ)
     # |H|^2 of a Butterworth filter of order n is 1 / (1 + (f / f_c)^(2n)).
-    low_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (log_hz - low)))
-    high_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (high - log_hz)))
-    return jnp.where(use[0], low_pass, 1.0) * jnp.where(use[1], high_pass, 1.0)
+    low_pass = -0.5 * jnp.log1p(jnp.exp(8.0 * (log_hz - low)))
+    high_pass = -0.5 * jnp.log1p(jnp.exp(8.0 * (high - log_hz)))
+    return jnp.where(use[0], low_pass, 0.0) + jnp.where(use[1], high_pass, 0.0)
 
 
 def _room(
@@ -210,9 +232,12 @@ def _noise(
     magnitudes = jnp.exp(slope * np.maximum(log_hz, np.log(50.0)))
     power = jnp.sum(jnp.square(magnitudes)) * (2.0 / float(size) ** 2)
     magnitudes = magnitudes * jax.lax.rsqrt(power) * 10.0 ** (level_db / 20.0)
-    phases = jax.random.uniform(phase_key, log_hz.shape, maxval=2.0 * np.pi)
+    # Phases of 45, 135, 225 or 315 degrees need no sine or cosine. A sample is the sum of thousands
+    # of components, so the noise is Gaussian all the same.
+    bits = jax.random.bits(phase_key, log_hz.shape)
+    parts = [jnp.where((bits >> position) & 1, np.sqrt(0.5), -np.sqrt(0.5)) for position in (0, 1)]
     use = jax.random.bernoulli(use_key)
-    return use * magnitudes * jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
+    return use * magnitudes * jax.lax.complex(parts[0], parts[1])
 
 
 def _log_uniform(key: PRNGKeyArray, bounds: tuple[float, float]) -> Float[Array, ""]:

@@ -3,20 +3,20 @@
     python -m irec_jax.benchmarks.accelerator [--minutes 8] [--only NAME ...] [--shrink]
         [--out runs/accelerator]
 
-The benchmark runs on JAX's default device. After about `--minutes`, it starts no further parts and
-lists the remaining ones as not measured. The inputs are already on the device, and several steps
-are timed in a row. If PyTorch supports the same device, its training step is timed in alternation
-with ours: in channels_last, eager and compiled, with autocast to bfloat16 where irec-jax computes
-in bfloat16. The table also shows which fraction of the device's peak arithmetic rate and memory
-bandwidth each step reaches.
+The benchmark runs on JAX's default device. Once `--minutes` have passed, no further part is
+started, and the remaining parts are listed as not measured. Inputs are placed on the device
+beforehand, and several consecutive steps are timed together. If PyTorch supports the same device,
+its training step is timed in alternation with ours. PyTorch runs in channels_last, both eager and
+compiled, and with autocast to bfloat16 where irec-jax computes in bfloat16. The table also shows
+the fraction of the device's peak arithmetic rate and memory bandwidth that each step reaches.
 
-The part `epochs` trains Han's network on 17,100 windows of random audio, from 5,700 clips of 3 s
-(the size of IRMAS's training data), with validation and checkpoints. The audio is stored on the
-host or on the device, and one call runs one or several steps.
+The `epochs` part trains Han's network, with validation and checkpoints, on 17,100 windows of random
+audio from 5,700 clips of 3 s (the size of IRMAS's training data). It compares audio stored on the
+host and on the device, and one step and several steps per call.
 
-The results are written to `--out` as `accelerator.json` and, in a Markdown table, as
-`accelerator.md`. `--shrink` uses small networks and inputs to check that everything runs; its times
-are meaningless.
+The results are written to `accelerator.json` and, as Markdown tables, to `accelerator.md` in the
+`--out` folder. `--shrink` uses small networks and inputs to check that everything runs; the
+resulting times are meaningless.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ SIZES: dict[str, dict[str, Any]] = {
 def add_training(
     row: Row, training: networks.Training, sizes: dict, peers: Mapping[str, Callable[[], object]]
 ) -> None:
-    """Time our step in alternation with those of peers, and add the results to a row."""
+    """Time our step in alternation with the peers' steps, and add the results to a row."""
     compiled, row.work = roofline.count_work(training.step, training.state, training.batch)
     state, updates = training.state, sizes["updates"]
 
@@ -126,7 +126,7 @@ def random_params(model: Any, features: np.ndarray) -> dict[str, Any]:
 
 
 def _torch_peers(row: Row, create: Callable[[], Any], loss: Any, *batch: Any, sizes: dict):
-    """Return PyTorch's steps; the row's note names those that failed."""
+    """Return PyTorch's steps; the row's note names any steps that failed."""
     peers, row.note = networks.torch_peers(
         create, loss, *batch, bfloat16=row.dtype == "bfloat16", updates=sizes["updates"]
     )
@@ -294,7 +294,7 @@ PARTS: dict[str, tuple[str, Callable[[Row, dict, dict], None], tuple[str, ...]]]
 
 
 def part_rows(name: str, sizes: dict) -> Iterator[tuple[Row, dict]]:
-    """Yield an empty row for each case and dtype of a part, together with the case."""
+    """Yield an empty row and the case for each case and dtype of a part."""
     description, _, dtypes = PARTS[name]
     dtypes = dtypes[: sizes["types"]]
     key = {"log_mel": "clips"}.get(name, name)
@@ -309,7 +309,7 @@ def part_rows(name: str, sizes: dict) -> Iterator[tuple[Row, dict]]:
 
 @dataclasses.dataclass
 class Deadline:
-    """Time limit after which no further part starts."""
+    """Time limit after which no further part is started."""
 
     seconds: float
     began: float = dataclasses.field(default_factory=time.perf_counter)
@@ -350,7 +350,7 @@ def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row
 
 
 def measure_epochs(sizes: dict, deadline: Deadline) -> list[dict]:
-    """Time training with several placements of the audio and numbers of steps per call."""
+    """Time training for several audio placements and numbers of steps per call."""
     results = []
     chosen = None if jax.default_backend() != "cpu" else 2  # on the CPU, None would choose 1
     for placement, steps_per_call in (("device", chosen), ("device", 1), ("host", 1)):

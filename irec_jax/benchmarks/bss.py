@@ -1,12 +1,12 @@
-"""BSS-Eval (version 3, sources, 512 taps) on 9 sources of 30 s at 44.1 kHz, against mir_eval.
+"""BSS-Eval (v3, sources, 512 taps) of 9 sources of 30 s at 44.1 kHz, compared with mir_eval.
 
     python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
 
 The sources are melodies with noisy onsets, decaying partials and a noise floor. The estimates are
 filtered sources with crosstalk and noise at levels that differ between sources. mir_eval runs once,
-which takes one or two minutes. Ours is compiled in a warm-up call and then runs several times, both
-from scratch and with prepared references. Below the times, a table lists mir_eval's lowest and
-highest score and our maximum deviation from its scores.
+which takes one or two minutes. Our implementation is compiled in a warm-up call and then runs
+several times, both from scratch and with prepared references. Below the times, a table lists
+mir_eval's lowest and highest scores and our maximum deviation from its scores.
 """
 
 import time
@@ -44,7 +44,7 @@ def make_sources(num_sources: int, seconds: float) -> np.ndarray:
 
 
 def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
-    """Synthesise a noise burst and partials up to 18 kHz; higher ones are softer and shorter."""
+    """Synthesise a noise burst with partials up to 18 kHz, which get softer and shorter."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
     for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):
@@ -64,7 +64,7 @@ def make_estimates(sources: np.ndarray) -> np.ndarray:
 
 
 def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Return mir_eval's SDR, SIR and SAR in dB (3, J); requires a version before 0.9."""
+    """Return mir_eval's SDR, SIR and SAR in dB (3, J); requires mir_eval before version 0.9."""
     separation = timing.import_peer("mir_eval.separation")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # removed in 0.9
@@ -72,7 +72,7 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
-    """Return the maximum deviation of scores below `LIMIT_DB`; above, rounding errors dominate."""
+    """Return the maximum deviation of scores below `LIMIT_DB`, above which rounding dominates."""
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB
     return float(np.abs(scores[below] - expected[below]).max(initial=0.0))

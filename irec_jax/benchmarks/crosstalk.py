@@ -1,23 +1,24 @@
-"""Crosstalk reduction on 14 tracks of 3 minutes at 48 kHz, compared with Seipel's iteration.
+"""Crosstalk reduction in 14 tracks of 3 minutes at 48 kHz, compared with Seipel's method.
 
     python -m irec_jax.benchmarks.crosstalk [--tracks=14] [--seconds=180] [--rounds=3]
 
 **Weights.** In every iteration, Seipel (2018, equations 3.2-3.6) computes residuals and gradients
 from the complete spectrograms. The NumPy implementations do this in float32, with BLAS products
-over all frames and bins: target by target, for all targets at once, and for all targets in blocks
-that fit into the caches, which is faster than a straightforward implementation. A single iteration
-is timed, and the total is extrapolated to the number of iterations that ours needs to reach the
-same tolerance. Seipel's stopping criterion Theta is not computed. Ours computes the Gram matrix of
-the same spectrograms once and uses it to run all iterations for all targets (momentum) or to find
-the exact minimum (nnls). All implementations run in alternation in one process.
+over all frames and bins, and are therefore faster than a straightforward implementation. They
+process the targets one by one, all together, or all together in blocks that fit into the caches.
+Only one iteration is timed; the total is extrapolated to the number of iterations that our
+implementation needs to reach the same tolerance. Seipel's stopping criterion Theta is not computed.
+Our implementation computes the Gram matrix of the same spectrograms once and uses it to run all
+iterations for all targets (momentum) or to find the exact minimum (nnls). All implementations run
+in alternation in one process.
 
 The benchmark first prints how far NumPy's weights deviate from ours after a few identical steps. A
-table then lists the median and minimum time of each implementation. The last lines show our total
+table then lists the median and minimum times of each implementation. The last lines show our total
 time and how many times as long NumPy takes.
 
-**Files.** `irec_jax.systems.debleeder` processes a folder of 24-bit wav files, including reading,
-analysis, reduction and writing. The first run includes compilation. The speed is the duration of
-the recording divided by the processing time for all tracks.
+**Files.** `irec_jax.systems.debleeder` is timed on a folder of 24-bit WAV files, including reading,
+analysis, reduction and writing. The first run also includes compilation. The speed is the duration
+of the recording divided by the processing time for all tracks.
 """
 
 import functools
@@ -45,8 +46,8 @@ MUSIC_S = 15.0
 NUM_COMPARED_STEPS = 5
 _BLOCK_VALUES = 2**15
 
-#: Function from spectrograms (J, frames * bins) and weights (J, J) to the gradients (J, J), which
-#: are sums over all frames.
+#: Function that maps spectrograms (J, frames * bins) and weights (J, J) to gradients (J, J), which
+#: are summed over all frames.
 Gradients = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -73,19 +74,19 @@ def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
-    """Return the gradient of one target, a row of the result of `target_by_target`."""
+    """Return the gradient for one target: a single row of the result of `target_by_target`."""
     return -2 * (flat @ (flat[target] - weights[target] @ flat))
 
 
 def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients of `target_by_target`, computed by two matrix products."""
+    """Return the same gradients as `target_by_target`, computed with two matrix products."""
     residuals = weights @ flat
     np.subtract(flat, residuals, out=residuals)
     return -2 * (residuals @ flat.T)
 
 
 def in_blocks(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients, computed in blocks so that the residuals stay in the caches."""
+    """Return the same gradients, computed in blocks so that the residuals stay in the caches."""
     starts = range(0, flat.shape[1], _BLOCK_VALUES)
     blocks = (all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
     return functools.reduce(np.add, blocks)
@@ -166,7 +167,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         tracks=(14, 2, "number of tracks"),
         seconds=(180.0, 1, "length of the recording in seconds"),
-        rounds=(3, 1, "number of rounds of each implementation, and of runs on files"),
+        rounds=(3, 1, "number of rounds of each implementation, and number of runs on files"),
     )
 
     spots = make_spots(options.tracks, options.seconds)
@@ -180,7 +181,7 @@ def main(arguments: list[str]) -> None:
         outs = [Path(parent, f"run {number}") for number in range(options.rounds)]
         speeds = [debleed(folder, out, progress=False).speed for out in outs]
     runs = ", ".join(f"{speed:.1f}" for speed in speeds)
-    print(f"files to files: {runs} x real time (the first run includes compilation)", flush=True)
+    print(f"processing files: {runs} x real time (the first run includes compilation)", flush=True)
 
     spectrograms = np.stack([np.asarray(magnitudes(spot)) for spot in spots])
     del spots

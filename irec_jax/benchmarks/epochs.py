@@ -1,4 +1,4 @@
-"""Time per training epoch of Han's network on a synthetic dataset of the size of IRMAS."""
+"""Time per training epoch of Han's network on a synthetic dataset the size of IRMAS."""
 
 import functools
 import statistics
@@ -53,7 +53,7 @@ def time_epochs(
         num_epochs: number of epochs.
         placement: value of `data.placement`.
         steps_per_call: value of `training.steps_per_call`; if None, it is chosen automatically.
-        overrides: values of other keys of `configs/han.py`.
+        overrides: values for other keys of `configs/han.py`.
     """
     config = configs.load("configs/han.py")
     length = {"training.num_epochs": str(num_epochs), "training.patience": "999"}

@@ -3,10 +3,10 @@
     python -m irec_jax.benchmarks.griffin_lim [--clips=8] [--seconds=3] [--iterations=32]
         [--rounds=5]
 
-The implementations are ours under jit, librosa on the batch, and librosa clip by clip. Each starts
-from the magnitudes of melodies (frame length 4,096, hop length 1,050) and random phases, and runs
-the same fast Griffin-Lim iterations with momentum 0.99. Below the times, a table lists the spectral
-convergence || |X| - S || / || S || of the worst clip in dB.
+The implementations are ours under jit, librosa on the full batch, and librosa clip by clip. Each
+starts from the magnitudes of melodies (frame length 4,096, hop length 1,050) and random phases, and
+runs the same fast Griffin-Lim iterations with momentum 0.99. Below the times, a table lists the
+spectral convergence || |X| - S || / || S || of the worst clip in dB.
 """
 
 import inspect
@@ -25,7 +25,7 @@ OURS = "irec-jax"
 SAMPLE_RATE_HZ = 44_100
 FRAMING: dict[str, Any] = dict(frame_length=4096, hop_length=1050)
 MOMENTUM = 0.99
-# librosa 1.0 renames the argument.
+# librosa 1.0 renames the argument `random_state` to `rng`.
 _SEED = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"
 
 

@@ -4,7 +4,7 @@
 
 A step consists of the forward pass with dropout, the loss (softmax cross-entropy), the backward
 pass and the Adam update, on images of 150 x 150 pixels in 5 classes. PyTorch's images have three
-equal channels, as in Goel's paper; ours have one. Both frameworks start from the same weights;
+identical channels, as in Goel's paper; ours have one. Both frameworks start from the same weights;
 before timing, the benchmark checks that they compute the same loss without dropout. `--no_dropout`
 times the step without dropout.
 """
@@ -21,7 +21,7 @@ SIZE, NUM_CLASSES = 150, 5
 
 
 def torch_layers(model: image_cnn.ImageCNN) -> list:
-    """Return the layers of the network in PyTorch."""
+    """Return the layers of the network as PyTorch modules."""
     torch = networks.import_torch()
     modules, num_inputs, size = [], model.input_channels, SIZE
     for layer in image_cnn.NETS[model.net]:
@@ -46,7 +46,7 @@ def torch_layers(model: image_cnn.ImageCNN) -> list:
 def implementations(
     net: str, batch_size: int, *, dropout: bool = True
 ) -> dict[str, networks.Implementation]:
-    """Return our training step of a network and PyTorch's, with the same weights.
+    """Return our training step and PyTorch's for a network with the same weights.
 
     Raises:
         UserError: if the network is unknown.

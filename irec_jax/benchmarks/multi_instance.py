@@ -2,10 +2,11 @@
 
     python -m irec_jax.benchmarks.multi_instance [--frames 112] [--instances 5] [--minutes 10]
 
-The training step on bags is compared with an ordinary step on the same number of instances, and the
-latter with the same network in PyTorch in channels_last; all of them use spectrograms of 128 bands.
-Predictions over time are computed from a waveform, as by `irec recognize`, in windows with a
-context of three instances. The time for computing the spectrograms alone is listed as well.
+The training step on bags is compared with an ordinary step on the same number of instances, which
+in turn is compared with a step of the same network in PyTorch (channels_last). All three use
+spectrograms with 128 bands. Predictions over time are computed from a waveform in windows
+with a context of three instances, as in `irec recognize`. The time for computing the spectrograms
+alone is listed as well.
 """
 
 import functools

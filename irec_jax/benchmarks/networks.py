@@ -1,6 +1,6 @@
 """Training steps of networks in JAX and PyTorch, starting from the same weights.
 
-Ratios are PyTorch's median time divided by ours; above 1, ours is faster.
+Ratios are PyTorch's median time divided by ours. A ratio above 1 means that ours is faster.
 """
 
 import functools
@@ -111,7 +111,7 @@ def create_training(
 
 
 def jax_step(*arguments: Any) -> Implementation:
-    """Return our training step; the arguments are those of `create_training`."""
+    """Return our training step, created with the arguments of `create_training`."""
     training = create_training(*arguments)
     state, initial_loss = training.state, training.loss()
 
@@ -141,7 +141,7 @@ def torch_flatten() -> Any:
 
 
 def torch_sequential(layers: list, params: dict) -> Any:
-    """Return a PyTorch module of these layers with the weights of a Flax network.
+    """Return a PyTorch module with the given layers and the weights of a Flax network.
 
     Args:
         layers: modules in the order in which they are applied.
@@ -176,10 +176,10 @@ def torch_step(
         model: module with its initial weights.
         loss_of: function that maps outputs and labels to the mean loss.
         features: float32 images (batch, channels, height, width), converted to channels_last, or
-            an array with another number of axes, used as it is.
+            an array with a different number of axes, used as is.
         labels: float32 labels of the batch.
         device: PyTorch's name for the device.
-        bfloat16: compute under autocast to bfloat16; the loss is float32.
+        bfloat16: compute with autocast to bfloat16; the loss stays float32.
         compiled: compile the module with `torch.compile`.
         updates: number of updates per call; the call returns the loss of the last one.
     """
@@ -231,8 +231,8 @@ def torch_peers(
         loss_of, features, labels, bfloat16, updates: see `torch_step`.
 
     Returns:
-        The steps of the eager and the compiled module by name, and a note about steps that fail.
-        Both are empty if PyTorch is not installed or does not support the device.
+        The steps of the eager and the compiled module by name, and a note about failed steps. The
+        steps and the note are empty if PyTorch is not installed or does not support the device.
     """
     try:
         torch = import_torch()
@@ -273,7 +273,7 @@ def compare(title: str, implementations: Mapping[str, Implementation], *, num_ro
     """Time the steps and print the losses, a table of times and the ratio.
 
     Args:
-        title: name of the network, and batch size.
+        title: name of the network and batch size.
         implementations: implementations by name, including `OURS` and `PEER`.
         num_rounds: number of rounds of each implementation.
 

@@ -7,14 +7,15 @@ The first command times the gradient of the loss for networks on 294 chunks of 3
 50 units, 5 classes; batches of 64) and for an LSTM on 66,150 single samples (1.5 s; 22 units, 11
 classes; batches of 2 and 16). Both frameworks use the same weights; before timing, the benchmark
 checks that they compute the same loss. PyTorch's GRU applies the reset gate after the recurrent
-product, ours before it. The recurrent kernel of the candidate is set to zero, which makes the two
-equal without changing the amount of work. On single samples, PyTorch is also timed with one thread,
-because several threads slow it down. The ratio is PyTorch's median time divided by ours.
+product, ours before it. The recurrent kernel of the candidate is therefore set to zero, which makes
+the two equivalent without changing the amount of work. On single samples, PyTorch is also timed
+with one thread, because several threads slow it down. The ratio is PyTorch's median time divided by
+ours.
 
-The second command measures the peak resident memory of one gradient of the LSTM network of Vazonis
-et al. (2022), with all its layers, on single samples; each length runs in its own process. The
-columns are the number of time steps, the peak memory, its growth relative to the previous length,
-and the time per gradient in seconds.
+The second command measures the peak resident memory needed to compute one gradient of the complete
+LSTM network of Vazonis et al. (2022) on single samples. Each length runs in a separate process. The
+columns of the table are the number of time steps, the peak memory, its growth relative to the
+previous length, and the time per gradient in seconds.
 """
 
 import argparse
@@ -40,7 +41,7 @@ CHUNKED: dict[str, dict[str, Any]] = {
 CHUNKED["BLSTM"] = dict(cell="lstm", bidirectional=True)
 CHUNKS, CHUNK_SAMPLES, CHUNKED_BATCH = 294, 300, 64
 LONG_STEPS, LONG_BATCHES = 66_150, (2, 16)
-#: Network of Vazonis et al. (2022) on single samples.
+#: The LSTM network of Vazonis et al. (2022) on single samples.
 RAW_WAVEFORM = dict(num_classes=11, hidden=(22,), dense=(2048, 32, 1024), activation="lrelu_0.01")
 _GIB = 1 << 30
 
@@ -193,10 +194,10 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 
 
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
-    """Compute two gradients in a new process; return the seconds for one and the peak memory.
+    """Compute two gradients in a new process; return the seconds per gradient and peak memory.
 
-    The peak is the resident memory in bytes. A new process is needed because the peak of this one
-    would include memory that was used before.
+    The peak memory is the resident memory in bytes. A new process is needed because the peak of the
+    current process would include memory that it used earlier.
 
     Raises:
         UserError: if the process fails.

@@ -1,9 +1,9 @@
 """Work of compiled programs, and the fractions of a device's peak rates that they reach.
 
 The floating-point operations and bytes of a program come from XLA's cost analysis, which counts the
-body of a loop only once and some library calls not at all. The operations are therefore taken to be
-at least those of the matrix products in the jaxpr, counted in every iteration of a loop. The bytes
-of programs with loops are reported as unknown.
+body of a loop only once and omits some library calls. If the matrix products in the jaxpr, counted
+once per loop iteration, need more operations, their number is used instead. The bytes of programs
+with loops are reported as unknown.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ class Peak:
 
     Attributes:
         bfloat16: dense bfloat16 matrix products in FLOP/s.
-        float32: dense float32 matrix products in FLOP/s. For NVIDIA GPUs from Ampere on, this is
-            the rate of TF32, which XLA uses for float32 products by default.
+        float32: dense float32 matrix products in FLOP/s. For NVIDIA GPUs since Ampere, this is the
+            TF32 rate, which XLA uses for float32 products by default.
         bandwidth: memory bandwidth in bytes/s.
         source: document that states the rates.
     """
@@ -51,7 +51,7 @@ def _tpu(name: str, bfloat16: float, gigabytes: float) -> Peak:
     return Peak(bfloat16 * 1e12, None, gigabytes * 1e9, _GOOGLE.format(name))
 
 
-#: Prefix of `jax.Device.device_kind` -> peaks; the longest matching prefix is used.
+#: Prefix of `jax.Device.device_kind` -> peak rates; the longest matching prefix is used.
 PEAKS = {
     "NVIDIA H200": _nvidia("H200 SXM", 989.5, 494.7, 4.8),
     "NVIDIA H100 PCIe": _nvidia("H100 PCIe", 756.5, 378.0, 2.0),
@@ -69,7 +69,7 @@ PEAKS = {
 
 
 def find_peak(device_kind: str) -> Peak | None:
-    """Return the peaks of a kind of device, or None if they are unknown, as for CPUs."""
+    """Return the peak rates of a device kind, or None if they are unknown, as for CPUs."""
     for kind in sorted(PEAKS, key=len, reverse=True):  # most specific first
         if device_kind.startswith(kind):
             return PEAKS[kind]
@@ -84,7 +84,7 @@ class Work:
     bytes: float | None = None
 
     def divide(self, count: int) -> "Work":
-        """Return the work of one of `count` equal parts."""
+        """Return the work of one part when the program is divided into `count` equal parts."""
         values = (None if value is None else value / count for value in (self.flops, self.bytes))
         return Work(*values)
 
@@ -107,7 +107,7 @@ class Row:
     Attributes:
         name: description of the step.
         dtype: dtype of the matrix products.
-        examples: examples per step.
+        examples: number of examples per step.
         seconds: median time of a step in seconds; None if the step failed.
         minimum_s: minimum time of a step in seconds.
         work: work of a step.
@@ -143,7 +143,7 @@ class Row:
         }
 
     def to_dict(self, peak: Peak | None) -> dict[str, Any]:
-        """Return the row with its rates, for JSON."""
+        """Return the row and its rates as a dict for JSON."""
         return dataclasses.asdict(self) | self.rates(peak)
 
 
@@ -179,7 +179,7 @@ def measure_ceilings(size: int, *, rounds: int = 5) -> dict[str, float]:
 
     Args:
         size: number of rows and columns of the matrices.
-        rounds: number of timed calls of each; the fastest one counts.
+        rounds: number of timed calls of each operation; the fastest one counts.
     """
     ceilings = {}
     for dtype in ("bfloat16", "float32"):
@@ -233,5 +233,5 @@ def _percent(share: float | None) -> str:
 
 
 def median(seconds: list[float]) -> float:
-    """Return the median of times in seconds, or NaN if there are none."""
+    """Return the median time in seconds, or NaN if there are no times."""
     return float(statistics.median(seconds)) if seconds else float(np.nan)

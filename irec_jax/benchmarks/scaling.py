@@ -8,12 +8,12 @@ The first command trains a small dense network for a few steps in new processes:
 CPU devices in one process, and in several processes with one device each. Batch sizes are global,
 so they do not depend on the number of devices or processes. For each setting, the command prints
 the measured time of a step and the time predicted by `StepModel`, which is fitted to all
-measurements. It also prints how much the parameters differ from those trained on one device,
+measurements. It also prints how much the parameters differ from parameters trained on one device,
 relative to the largest change of any parameter. Virtual devices share the cores of the machine, so
 using more devices than cores gives no speed-up.
 
-The second command evaluates only the model: it prints all-reduce times for networks of this project
-and the efficiency of many accelerators.
+The second command evaluates only the model: it prints all-reduce times for this project's networks
+and the scaling efficiency on many accelerators.
 """
 
 import argparse
@@ -113,7 +113,7 @@ class StepModel:
 
 
 def _terms(setting: Setting, cores: int) -> np.ndarray:
-    """Return the factors that multiply the six times of `StepModel`."""
+    """Return the factors by which `StepModel` multiplies its six times."""
     concurrent = min(setting.processes * setting.devices, cores)
     num_bytes = 4 * setting.num_parameters
     return np.array(
@@ -156,7 +156,7 @@ def efficiency(
         num_bytes: size of the gradients.
         num_machines: number of machines, each with one link.
         gbit: bandwidth of a link in Gb/s.
-        hop_s: see `all_reduce_s`.
+        hop_s: latency of a message in seconds.
     """
     reduce_s = all_reduce_s(num_bytes, num_machines, bandwidth=gbit * 1e9 / 8, hop_s=hop_s)
     return compute_s / (compute_s + reduce_s)
@@ -166,7 +166,7 @@ def train_child(settings: Sequence[Setting], rounds: int, out: str) -> None:
     """Train with each setting in this process.
 
     All settings have the same number of processes, each of which calls this function. For each
-    setting, process 0 writes to `out` the seconds of each round and the parameters (2, N) before
+    setting, process 0 writes to `out` the seconds of each round, and the parameters (2, N) before
     and after the first three steps.
     """
     import jax
@@ -378,7 +378,7 @@ def main(arguments: list[str]) -> None:
         batch=([64, 256], 1, "global batch sizes, divisible by all --devices and --processes"),
         width=([64, 1024], 1, "units per hidden layer of the network"),
         rounds=(10, 1, "number of timed steps per setting"),
-        paper=(False, None, "only print the tables of the model"),
+        paper=(False, None, "print only the tables of the model"),
         child=([0], None, argparse.SUPPRESS),
         out=("", None, argparse.SUPPRESS),
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from irec_jax.errors import UserError
 
-#: Help text of the option ``--rounds``.
+#: Help text of the ``--rounds`` option.
 ROUNDS = "number of rounds of each implementation"
 
 
@@ -34,14 +34,14 @@ def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
 def parse_options(
     name: str, arguments: Sequence[str], **options: tuple[Any, Any, str]
 ) -> argparse.Namespace:
-    """Parse the command line of the benchmark ``name``.
+    """Parse the command-line options of a benchmark.
 
     Args:
-        name: name of the module.
+        name: name of the benchmark's module.
         arguments: the command-line arguments.
         **options: default, limit and help text of each option. The default determines the type: a
-            list means one or more values, False a flag. The limit is the minimum, a tuple of the
-            allowed values, or None.
+            list means one or more values, and False means a flag. The limit is the minimum, a tuple
+            of the allowed values, or None.
 
     Raises:
         UserError: if an option is too small or NaN.
@@ -64,7 +64,7 @@ def parse_options(
 
 
 def import_peer(module: str) -> ModuleType:
-    """Import a module of a peer, a package that irec-jax is compared with.
+    """Import a module of a peer (a package that irec-jax is compared with).
 
     Raises:
         UserError: if the peer is not installed.
@@ -131,7 +131,7 @@ def alternate(
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, ours: str) -> str:
-    """Return a table of the median and minimum times and the ratio of each median to ours."""
+    """Return a table of median and minimum times and the ratio of each median to ours."""
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     lines = [f"{'implementation':28} {'median':>11} {'minimum':>11} {'x ' + ours:>11}"]
     for name, median in medians.items():

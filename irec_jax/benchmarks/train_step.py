@@ -6,7 +6,7 @@ A step consists of the forward pass with dropout, the loss (categorical cross-en
 outputs divided by their sum), the backward pass and the Adam update, on windows of 1 s (43 frames x
 128 bands) and 11 classes. All implementations start from the same weights; before timing, the
 benchmark checks that they compute the same loss without dropout. `--stock` also times the network
-in plain Flax layers.
+built from plain Flax layers.
 """
 
 import flax.linen as nn
@@ -21,7 +21,7 @@ FILTERS, DENSE, DROPOUT, DENSE_DROPOUT, SLOPE = (32, 64, 128, 256), 1024, 0.25, 
 
 
 class StockConvNet(nn.Module):
-    """Han's network in plain Flax layers; parameters as in `models.ConvNet`."""
+    """Han's network in plain Flax layers, with the same parameters as `models.ConvNet`."""
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
@@ -39,7 +39,7 @@ class StockConvNet(nn.Module):
 def torch_layers(
     *, num_classes: int = NUM_CLASSES, slope: float = SLOPE, pooled_dropout: float = DROPOUT
 ) -> list:
-    """Return the layers of Han's network in PyTorch, or of Seipel's with slope 0 (ReLU)."""
+    """Return the PyTorch layers of Han's network, or of Seipel's if the slope is 0 (ReLU)."""
     torch = networks.import_torch()
     layers, num_inputs = [], 1
     for block, num_filters in enumerate(FILTERS, 1):

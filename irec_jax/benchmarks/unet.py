@@ -71,7 +71,8 @@ def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed
 def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
     """Return a PyTorch dense layer with our parameters.
 
-    ``inputs`` or ``outputs`` is (height, width, channels) if these units form a flipped image.
+    ``inputs`` or ``outputs`` is (height, width, channels) if the input or output units form a
+    flipped image.
     """
     torch = networks.import_torch()
     kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
@@ -94,7 +95,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
     inner = (*inner, model.filters[-1])
 
     class TorchUNet(torch.nn.Module):
-        """U-Net with a dense bottleneck of two layers and the output 'attenuation'."""
+        """U-Net with a bottleneck of two dense layers and 'attenuation' as its output."""
 
         def __init__(self):
             super().__init__()
@@ -148,7 +149,7 @@ def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int
 def implementations(
     name: str, batch_size: int, *, shape: tuple[int, int] = SHAPE, **options: Any
 ) -> dict[str, networks.Implementation]:
-    """Return our training step of a network and PyTorch's, with the same weights.
+    """Return our training step and PyTorch's for a network with the same weights.
 
     Args:
         name: one of `MODELS`.

@@ -2,14 +2,14 @@
 
 The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
 renews its modification time. Another run takes over a lock that has not been renewed for two
-minutes. It does so at once if the owner was a process of the same machine that ended without
+minutes. It does so immediately if the owner was a process on the same machine that ended without
 releasing the lock, or if the owner belonged to the same scheduler job on another machine: a
 scheduler restarts a job only after it has ended.
 
 In a remote folder (`irec_jax.remote`) the file contains the time of the last renewal, because
 object stores do not support setting modification times. The clocks of the machines must therefore
-agree to within seconds. To create a remote lock, a run writes the file, waits and reads it again:
-if two runs write at the same time, the one that wrote last holds the lock.
+agree to within a few seconds. To create a remote lock, a run writes the file, waits and reads it
+again: if two runs write at the same time, the one that wrote last holds the lock.
 
 A run that has lost its lock, for example while it was suspended, notices this at the next renewal
 and before it writes a file or a checkpoint to the workdir (`remote.guarded`).
@@ -237,7 +237,7 @@ class _Heartbeat(threading.Thread):
     def check(self) -> None:
         """Raise UserError if another run has taken over the lock.
 
-        The lock is read only if its last renewal is so old that another run may have taken over.
+        The lock is read only if its last renewal is so old that another run may have taken it over.
         """
         if self.successor is None and time.time() - self._renewed_s > self._timeout_s / 2:
             self._renew()
@@ -271,7 +271,7 @@ class _Heartbeat(threading.Thread):
 
 
 def _interrupt() -> None:
-    """Interrupt the main thread with SIGINT or, if it has no handler, SIGTERM."""
+    """Interrupt the main thread with SIGINT, or with SIGTERM if SIGINT has no handler."""
     preemption.end_deferral()
     for number in (signal.SIGINT, signal.SIGTERM):
         if callable(signal.getsignal(number)):

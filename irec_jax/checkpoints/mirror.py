@@ -1,7 +1,7 @@
 """Local copies of remote checkpoints, for orbax to read and write.
 
-A remote checkpoint is complete if it has checksums: they are copied last and deleted first.
-Checkpoints without them, left by an interrupted run, are ignored.
+A remote checkpoint is complete if it has checksums, which are copied last and deleted first. An
+interrupted run may leave checkpoints without checksums, which are ignored.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Replace the local folder by the remote one in error messages."""
+        """Replace the local folder with the remote one in error messages."""
         try:
             yield
         except UserError as error:
@@ -91,7 +91,7 @@ class Mirror:
         return self._remote is not None
 
     def rename(self, text: str) -> str:
-        """Replace the local folder by the remote one in a text."""
+        """Replace the local folder with the remote one in a text."""
         return text if self._remote is None else text.replace(str(self.local), str(self._remote))
 
     def _is_complete(self, name: str) -> bool:

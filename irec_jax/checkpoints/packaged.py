@@ -29,7 +29,7 @@ _FILES = ("system.json", PARAMETER_FILE, "README.md")
 
 
 def is_packaged(folder: Path) -> bool:
-    """Return whether a folder is a packaged system, possibly incomplete, and not a workdir."""
+    """Return whether a folder is a (possibly incomplete) packaged system, not a workdir."""
     return any((folder / name).exists() for name in (PARAMETER_FILE, CHECKSUM_FILE))
 
 
@@ -71,7 +71,7 @@ def write(
     )
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files[CHECKSUM_FILE] = (json.dumps(checksums, indent=1) + "\n").encode()
-    folder = Path(os.path.realpath(folder))  # to replace the target of a link, not the link
+    folder = Path(os.path.realpath(folder))  # to replace the target of a link, not the link itself
     new, old = (folder.with_name(f".{folder.name[-50:]}.{os.getpid()}.{s}") for s in ("new", "old"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
         target: parameters and model state with the expected shapes and types.
 
     Raises:
-        UserError: if `parameters.npz` is missing or damaged, or contains other arrays.
+        UserError: if `parameters.npz` is missing or damaged, or does not match `target`.
     """
     file = folder / PARAMETER_FILE
     with _read_errors(file), np.load(io.BytesIO(_read(file)), allow_pickle=False) as content:

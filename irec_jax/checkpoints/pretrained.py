@@ -1,4 +1,4 @@
-"""Systems that come with irec-jax: packaged systems in the folder `irec_jax/pretrained`."""
+"""Systems that come with irec-jax: packaged systems in `irec_jax/pretrained`."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def names() -> list[str]:
 
 
 def find(name: str | None = None) -> Path:
-    """Return the folder of a system, or of the default recogniser for None.
+    """Return the folder of a system, or of the default recogniser if the name is None.
 
     Raises:
         UserError: if the name is unknown (the message suggests a similar one), or irec-jax came

@@ -1,4 +1,4 @@
-"""Checkpoints by step: the latest state, and the best one by validation.
+"""Checkpoints of a run: the latest state, and the one with the best validation result.
 
 Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors. It writes
 in a background thread while training continues.
@@ -32,7 +32,7 @@ class Checkpoints:
     """Context manager for the checkpoints of a run.
 
     If the latest checkpoint is damaged and there is an earlier one, the damaged one is renamed and
-    not used. Leaving the block waits until the last save is complete.
+    not used. The end of the block waits until the last save is complete.
 
     Attributes:
         note: a message about the renamed checkpoint, or "".
@@ -64,7 +64,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        # The error that ended the block is raised, rather than a later one of the last save.
+        # The error that ended the block is raised, rather than a later error from the last save.
         with contextlib.suppress(UserError) if isinstance(error, UserError) else _NOTHING:
             self.close()
 
@@ -134,7 +134,7 @@ class Checkpoints:
         return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
-        """Return state and progress of the best checkpoint; raise UserError if there is none."""
+        """Return the best checkpoint's state and progress; raise UserError if there is none."""
         best = self._read(target, ocp.CheckpointManager.best_step)
         if best is None:
             raise UserError(f"{self._name}: no checkpoint; train first (--mode=train)")
@@ -203,7 +203,7 @@ def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return parameters and model state of the best checkpoint, on the host of every process.
+    """Return the parameters and model state of the best checkpoint on the host of every process.
 
     Args:
         folder: the checkpoints of a run; opened read-only.
@@ -385,7 +385,7 @@ def _check_free_space(folder: Path, state: TrainState) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, or only its end if it is long, as in orbax's errors."""
+    """Return the first line of an error, or only its end if it is long, as orbax's often are."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,7 +1,7 @@
 """Workdirs: the folders in which runs store their files.
 
 config.json         the resolved config, including the dtype of the network's computations; a run
-                    whose config differs, except in the section `evaluation`, is rejected
+                    whose config differs, except in the `evaluation` section, is rejected
 dataset.json        fingerprint of the data, see `data.fingerprint`
 class_weights.json  weights of the classes in the loss, if `loss.class_weights` is set
 checkpoints/N/      state after N steps: the latest one and the best one by validation
@@ -27,7 +27,7 @@ from irec_jax.files import read_json, write_json
 from irec_jax.remote import is_remote
 
 SYSTEM_FORMAT = 1
-#: Keys that configs of earlier versions lack, with values that match their behaviour.
+#: Keys that configs of earlier versions lack, with values that reproduce the earlier behaviour.
 _ADDED = {
     "augment.band_limit": 0.0,
     "augment.compression": 0.0,
@@ -93,9 +93,9 @@ def check_workdir(
 
     Args:
         workdir: the folder, existing or not.
-        config: flat, from `config.flatten`.
+        config: the flat config, from `config.flatten`.
         mode: 'train' or 'eval'.
-        ignored: prefixes of keys that may differ, in addition to the section `evaluation`.
+        ignored: prefixes of keys that may differ, in addition to the `evaluation` section.
 
     Raises:
         UserError: if the workdir belongs to another config (the message lists the differing keys)
@@ -134,7 +134,7 @@ def differences(
 ) -> list[str]:
     """Return a line `key: theirs -> ours` for each key in which two flat configs differ.
 
-    Earlier versions wrote "" or 0 instead of None for an unset key, and lacked the keys of
+    Earlier versions wrote "" or 0 instead of None for an unset key, and lacked the keys in
     `_ADDED`. If `model.dtype` is None in `ours`, it matches any dtype; if it is missing, it matches
     float32, which earlier versions always recorded.
     """
@@ -172,7 +172,7 @@ def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
-    """Record the settings of a study in its workdir, unless it contains one with other settings.
+    """Record the settings of a study in its workdir; reject a workdir with other settings.
 
     Args:
         workdir: the folder, existing or not.
@@ -197,7 +197,7 @@ def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_system(folder: Path, system: dict[str, Any]) -> None:
-    """Write `system.json`, keeping thresholds of an existing one that are not replaced."""
+    """Write `system.json`; thresholds in an existing file are kept unless they are replaced."""
     file = folder / "system.json"
     with contextlib.suppress(UserError):  # a missing or damaged file is replaced
         earlier = read_system(folder)
@@ -225,7 +225,7 @@ def read_system(folder: Path) -> dict[str, Any]:
     system = read_json(file)
     if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:
         raise UserError(f"{file}: written by another version; train again")
-    # Systems of other tasks are rejected by the caller, who knows the task.
+    # The caller, which knows the task, rejects systems for other tasks.
     task = system.get("task")
     if not isinstance(task, str):
         _check_key(file, system, "task", "a name")

@@ -1,6 +1,6 @@
-"""The command line `irec`: train systems, apply them to audio files, and prepare datasets.
+"""The `irec` command line: train systems, apply them to audio files, and prepare datasets.
 
-Each command is a module with a function `main(words)`. Only the module of the command is imported,
+Each command is a module with a `main(words)` function. Only the module of the command is imported,
 so that help and argument errors appear immediately.
 """
 
@@ -39,7 +39,7 @@ COMMANDS = {
 _CONTINUES = "run the same command again to continue"
 _STARTS_OVER = "run the same command again to start over"
 _KEEPS_FILES = "the results of finished files are kept"
-#: Command -> end of its message after an interrupt. `recognize` prints its own message.
+#: Command -> end of the message after an interrupt. `recognize` prints a message of its own.
 AFTER_INTERRUPT = {
     "explain": _KEEPS_FILES,
     "separate": _KEEPS_FILES,
@@ -53,7 +53,7 @@ AFTER_INTERRUPT = {
     "gallery": _STARTS_OVER,
 }
 
-#: Other spellings of commands.
+#: Alternative spellings of commands.
 ALIASES = {"recognise": "recognize"}
 
 
@@ -84,7 +84,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _hyphenate(word: str) -> str:
-    """Replace underscores in a flag, but not in its value, by hyphens."""
+    """Replace underscores in a flag, but not in its value, with hyphens."""
     if not word.startswith("--") or word.startswith("--config."):
         return word
     flag, equals, value = word.partition("=")
@@ -92,7 +92,7 @@ def _hyphenate(word: str) -> str:
 
 
 def run(words: Sequence[str] | None = None) -> int:
-    """Run `irec` with these arguments, or those of the process; return its exit code."""
+    """Run `irec` with these arguments, or with `sys.argv[1:]`, and return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]
     if words:
         words[0] = ALIASES.get(words[0], words[0])

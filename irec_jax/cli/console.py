@@ -1,4 +1,4 @@
-"""Shared behaviour of the command lines: one-line errors, interrupts and quiet libraries."""
+"""Shared behaviour of the commands: one-line errors, interrupts and quiet libraries."""
 
 import _thread
 import contextlib
@@ -77,7 +77,7 @@ def run_command(main: Callable[[], int | None]) -> int:
 
     Errors and interrupts print one line to stderr, without a traceback; see `user_errors`. The exit
     code is 130 after Ctrl-C and `preemption.EXIT_CODE` after SIGTERM. After an interrupt, the line
-    says whether the command can continue; see `command`.
+    says whether the command can be continued; see `command`.
     """
     _quiet_libraries()
     try:
@@ -96,7 +96,7 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def command(name: str, again: str = "") -> Iterator[None]:
-    """Attach the name of the command to errors from the block, for the report of `run_command`.
+    """Attach the name of the command to errors from the block, for messages of `run_command`.
 
     Args:
         name: the command, such as 'irec separate'.
@@ -120,14 +120,14 @@ def _again(error: KeyboardInterrupt) -> str:
 
 
 def _notes(error: BaseException, kind: str) -> list[str]:
-    """Return the notes of a kind that `command` has added to an error, outermost last."""
+    """Return the notes of one kind that `command` has added to an error, outermost last."""
     notes = getattr(error, "__notes__", ())
     return [note.removeprefix(kind) for note in notes if note.startswith(kind)]
 
 
 @contextlib.contextmanager
 def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
-    """Replace names of arguments by names of options in UserErrors from the block.
+    """Replace names of arguments with names of options in UserErrors from the block.
 
     `strength=-1: expected ...` becomes `--strength=-1: expected ...`, `unknown method 'x'` becomes
     `unknown --method 'x'`, and `set path to ...` becomes `set --path to ...`.
@@ -257,7 +257,7 @@ def exit_process(code: int) -> NoReturn:
 
 
 def _quiet_libraries() -> None:
-    """Show only the errors of libraries, or all their messages with IREC_LOG=info.
+    """Show only errors from libraries, or all of their messages with IREC_LOG=info.
 
     Characters that the terminal cannot encode are replaced instead of raising an error.
     """

@@ -21,7 +21,7 @@ def _parser() -> CommandParser:
         "wav, 8 bits become 16). The command prints the estimated crosstalk: direct sound, its "
         "delays, and weights of the remaining crosstalk.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
     parser.add_argument(
@@ -32,13 +32,13 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--strength",
         type=float,
-        help="strength of the reduction, except for direct sound: 1 (default) removes as much "
-        "crosstalk as was estimated; lower values are gentler",
+        help="strength of the reduction (does not affect direct sound): 1 (default) removes all "
+        "of the estimated crosstalk; lower values are gentler",
     )
     parser.add_argument(
         "--method",
-        help="mask (default); mmse, the suppression of Ephraim and Malah, which leaves less "
-        "musical noise and more crosstalk in pauses; or subtraction as in Seipel (2018)",
+        help="mask (default); mmse, the suppression rule of Ephraim and Malah, which leaves less "
+        "musical noise but more crosstalk in pauses; or subtraction, as in Seipel (2018)",
     )
     parser.add_argument(
         "--smoothing-s",
@@ -51,21 +51,24 @@ def _parser() -> CommandParser:
         "--prior-s",
         type=float,
         metavar="S",
-        help="time constant of --method mmse in seconds; longer ones leave less musical noise, but "
-        "blur onsets (default: 0.4)",
+        help="time constant of --method mmse in seconds; higher values leave less musical noise, "
+        "but blur onsets (default: 0.4)",
     )
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
     parser.add_argument(
         "--floor",
         type=float,
         metavar="DB",
-        help="maximum attenuation in dB, except for direct sound; for example -40",
+        help="maximum attenuation in dB, such as -40 (does not affect direct sound)",
     )
     parser.add_argument(
-        "--no-align", action="store_true", help="do not remove direct sound by delay and phase"
+        "--no-align", action="store_true", help="skip the phase-aligned removal of direct sound"
     )
     parser.add_argument(
-        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="use separate weights for each band"
+        "--band-edges-hz",
+        type=_numbers,
+        metavar="HZ,HZ",
+        help="estimate separate weights for the bands between these edges",
     )
     parser.add_argument(
         "--frame-length", type=int, help="STFT frame length in samples (default: 4096)"
@@ -107,7 +110,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _print(result, out: str) -> None:
-    """Print the estimated crosstalk, and the change of each track's energy."""
+    """Print the estimated crosstalk, and the change in each track's energy."""
     from irec_jax.reports.debleed_tables import crosstalk_tables
     from irec_jax.text import clock, difference, plural, shorten
 

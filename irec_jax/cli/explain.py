@@ -51,7 +51,7 @@ def _parser() -> CommandParser:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `irec explain`: report unreadable files, and explain the others."""
+    """Run `irec explain`; unreadable files are reported and skipped."""
     arguments = _parser().parse_args(words)
     for option in ("workdir", "model", "out"):
         if getattr(arguments, option) == "":

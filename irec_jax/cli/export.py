@@ -20,13 +20,20 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--card",
         metavar="FILE.md",
-        help="text to append to the model card, such as licence and remarks",
+        help="text to append to the model card, such as the licence and remarks",
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
         help="calibrate the probabilities on the validation clips, so that 70 %% of the classes "
         "with a score of 0.7 are present",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="NAME",
+        default="fixed",
+        help="threshold that the exported recogniser applies by default: fixed (default), "
+        "validation or validation_per_class; the last two were tuned on the validation clips",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser
@@ -46,6 +53,7 @@ def main(words: Sequence[str]) -> None:
         arguments.out,
         card=arguments.card,
         calibrate=arguments.calibrate,
+        threshold=arguments.threshold,
         overwrite=arguments.overwrite,
     )
     print(

@@ -14,17 +14,16 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Libraries that are fetched by default: those for the system that comes with irec-jax.
+#: Libraries that are fetched by default: those used by the system that comes with irec-jax.
 DEFAULT = ("fluid", "musescore", "notes")
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `irec fetch-sounds`: fetch the missing libraries, and report those that fail."""
+    """Run `irec fetch-sounds`: fetch missing libraries, and report failures."""
     parser = CommandParser(
         prog="irec fetch-sounds",
-        description="Fetch sound libraries for the dataset gm_wild with the package clients npm "
-        "and apt-get, without installing anything, or record them with espeak-ng. Existing "
-        "libraries are kept.",
+        description="Fetch sound libraries for the gm_wild dataset with npm and apt-get, without "
+        "installing anything, or record them with espeak-ng. Existing libraries are kept.",
     )
     known = ", ".join(f"{name} ({own.licence})" for name, own in libraries.LIBRARIES.items())
     parser.add_argument(
@@ -58,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """Return the path of a library in the folder or on the system, or None if it is incomplete."""
+    """Return the path of a complete library in the folder or on the system, otherwise None."""
     library = libraries.LIBRARIES[name]
     if library.is_folder:
         path = folder / library.files[0]

@@ -26,7 +26,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--image", default="stacked", help="stacked (default), recurrence or log_mel"
     )
-    parser.add_argument("--classes", metavar="A,B", help="classes to draw, in order")
+    parser.add_argument("--classes", metavar="A,B", help="classes to draw, in this order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed for selecting clips (default: 0)")
     parser.add_argument(

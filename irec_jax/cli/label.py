@@ -17,14 +17,15 @@ def _parser() -> CommandParser:
         "the threshold. The command writes segments.csv (track,start_s,end_s) and labels.txt, a "
         "label track for Audacity, to --out.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
     parser.add_argument(
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="minimum level of a track that plays, relative to its loudest frame (default: -20)",
+        help="minimum level in dB at which a track counts as playing, relative to its loudest "
+        "frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"
@@ -53,7 +54,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _print(result, out: str) -> None:
-    """Print the fraction of time for which each track plays, and its number of segments."""
+    """Print the fraction of time during which each track plays, and its number of segments."""
     from irec_jax.text import clock, plural, shorten
 
     width = min(48, max(len(name) for name in ("track", *result.names)))

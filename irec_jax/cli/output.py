@@ -14,14 +14,14 @@ from irec_jax.files import check_writable, expand_home, write_bytes, write_error
 
 #: Suffixes of figures.
 FIGURES = (".png", ".pdf", ".svg")
-# Maximum fraction of the time that is spent on rewriting a file.
+# Maximum fraction of the total time that is spent on rewriting a file.
 _WRITING_TIME = 0.05
 
 
 def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
     """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
 
-    This catches a forgotten name, when the next word, often an input file, is taken as the output.
+    This catches an omitted name: the next word, often an input file, is then taken as the output.
     """
     path = expand_home(text)
     _check_regular(path)
@@ -34,7 +34,7 @@ def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
 def check_outputs(
     paths: Iterable[Path], inputs: Iterable[str | os.PathLike] = (), *, overwrite: bool
 ) -> None:
-    """Check that files can be written without overwriting others.
+    """Check that files can be written without overwriting other files.
 
     Args:
         paths: the files to write.
@@ -74,10 +74,11 @@ def _identity(path: str | os.PathLike) -> object:
 
 
 class RewrittenFile(abc.ABC):
-    """An output file with one part per input file, rewritten while parts are added.
+    """An output file with one part per input file, rewritten as parts are added.
 
-    The file is complete at any time. It is replaced after a part is added, unless this would take
-    more than a twentieth of the time, and at the end, even after an interrupt or an error.
+    The file is valid at any time. It is replaced after a part is added, unless this would take more
+    than a twentieth of the total time. It is also replaced at the end, even after an interrupt or
+    an error.
     """
 
     def __init__(self) -> None:
@@ -109,7 +110,7 @@ class RewrittenFile(abc.ABC):
 class ResultFile(RewrittenFile):
     """A JSON file with one record per input file; see `RewrittenFile`.
 
-    A `.jsonl` file has one line per record. A `.json` file is an object whose key `files` contains
+    A `.jsonl` file has one line per record. A `.json` file is an object whose `files` key contains
     the records so far.
 
     Args:

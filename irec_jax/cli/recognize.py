@@ -24,7 +24,7 @@ from irec_jax.text import plural, printable, to_unicode
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec recognize",
-        description="Recognise the instruments in audio files: wav, flac, ogg, mp3 or m4a with any "
+        description="Recognise the instruments in audio files: wav, flac, ogg, mp3 or m4a of any "
         "sample rate, number of channels and length. Folders are searched for audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
@@ -35,7 +35,7 @@ def _parser() -> CommandParser:
         default=[],
         help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
         "recogniser that comes with irec-jax); may be repeated: the probabilities of systems with "
-        "the same classes are averaged, and the results of the others are merged",
+        "the same classes are averaged, and the results of other systems are merged",
     )
     parser.add_argument(
         "--model",
@@ -59,8 +59,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--segments",
         metavar="OUT.csv",
-        help="write when each instrument plays (instrument,start_s,end_s), or with OUT.txt a label "
-        "track for Audacity; with several files, one OUT-NAME.csv per file",
+        help="write the times at which each instrument plays (instrument,start_s,end_s), or with "
+        "OUT.txt a label track for Audacity; with several files, one OUT-NAME.csv per file",
     )
     parser.add_argument(
         "--html",
@@ -91,7 +91,7 @@ def _parser() -> CommandParser:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `irec recognize`: report unreadable files, and recognise the others."""
+    """Run `irec recognize`; unreadable files are reported and skipped."""
     arguments = _parser().parse_args(words)
     if "" in arguments.workdir:
         raise UserError("--workdir: empty name; specify the folder of a trained recogniser")
@@ -157,7 +157,7 @@ class _Outputs:
 
 
 def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: str) -> int:
-    """Recognise, plot, record and print each file; return the number of files that failed."""
+    """Recognise the instruments in files and write the outputs; return the number of failures."""
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
     paths = zip(files, outputs.plots, outputs.tables, strict=True)
     with FileProgress(files) as progress:
@@ -251,7 +251,7 @@ def _summary(result) -> str:
 
 
 def _paths_by_file(path: Path, files: Sequence[Path]) -> list[Path]:
-    """Return an output path per file: `path`, with the name of the file if there are several."""
+    """Return an output path per file; if there are several files, add their names to `path`."""
     if len(files) == 1:
         return [path]
     names = unique_names([file.stem for file in files])

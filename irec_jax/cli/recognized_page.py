@@ -13,7 +13,7 @@ from irec_jax.reports.preview import Preview, num_uri_bytes, read_preview
 from irec_jax.reports.recognized_page import RecognizedPage, System
 from irec_jax.text import printable
 
-#: Firefox opens `data:` URIs of up to 32 MB: 50 minutes of audio.
+#: Firefox opens `data:` URIs of up to 32 MB, which hold 50 minutes of audio.
 _MAX_URI_BYTES = 32e6
 _MAX_PAGE_BYTES = 200e6
 
@@ -60,7 +60,7 @@ class PageFile(RewrittenFile):
         if embed and self._num_bytes + num_bytes > _MAX_PAGE_BYTES:
             embed, self._audio = False, "link"
             self._remarks.append(
-                f"{link} {printable(file)} and later files, because it would exceed "
+                f"{link} {printable(file)} and later files, because it would otherwise exceed "
                 f"{_MAX_PAGE_BYTES / 1e6:.0f} MB"
             )
         elif embed and num_bytes > _MAX_URI_BYTES:

@@ -19,7 +19,7 @@ HOW_TO_TRAIN = (
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec separate",
-        description="Separate music: wav, flac, ogg, mp3, m4a or mp4 with any sample rate, number "
+        description="Separate music: wav, flac, ogg, mp3, m4a or mp4 of any sample rate, number "
         "of channels and length. Folders are searched for audio files. For each file, "
         "spectrograms.png and two 24-bit wav files with the rate, channels and length of the input "
         "are written to FOLDER/NAME/: the stems that the system keeps (such as vocals_other.wav) "
@@ -39,7 +39,7 @@ def _parser() -> CommandParser:
         "--phase",
         default="mixture",
         help="mixture (default): the phase of the input; griffin-lim: as in Ligtenberg (2022), "
-        "slower, with the phase difference in the remainder",
+        "slower, and the remainder contains the phase difference",
     )
     parser.add_argument(
         "--overlap",
@@ -54,7 +54,7 @@ def _parser() -> CommandParser:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `irec separate`: report unreadable files, and separate the others."""
+    """Run `irec separate`; unreadable files are reported and skipped."""
     arguments = _parser().parse_args(words)
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)

@@ -1,7 +1,7 @@
 """Train and evaluate a system from a config.
 
 `irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are equivalent. Both can import
-modules that a config names from the current folder.
+the modules that a config names from the current folder.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from irec_jax.errors import UserError
 
 EPILOG = """
 Arguments of the config file follow its name after a colon: flags and key=value, such as
-  configs/han.py:debug             a complete run on tiny data in a minute (U-Net: some minutes)
+  configs/han.py:debug             a complete run on tiny data in a minute (U-Net: a few minutes)
   configs/han.py:dataset=irmas     the real dataset; dataset=folder for your own sounds
 
 Every value of the config and every argument of the objects that it names can be set:
@@ -29,7 +29,8 @@ Every value of the config and every argument of the objects that it names can be
 
 def main(words: Sequence[str]) -> None:
     """Run `irec train CONFIG`."""
-    # Like `python -m`, but at the end, so that no local folder hides an installed package.
+    # Like `python -m`, but at the end of the path, so that no local folder hides an installed
+    # package.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     train(words, "config", prog="irec train")
@@ -39,7 +40,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     """Train and evaluate a system, or print its config and parameter count.
 
     Args:
-        words: command-line arguments, by default those of the process.
+        words: command-line arguments, by default `sys.argv[1:]`.
         config_argument: 'config' for a positional argument, or '--config'.
         prog: name of the command.
     """
@@ -108,7 +109,7 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
 
 
 def parse_overrides(words: Sequence[str], prog: str = "irec train") -> list[tuple[str, str]]:
-    """Return the pairs of `--config.key=value` and `--config.key value` arguments.
+    """Return (key, value) pairs from `--config.key=value` and `--config.key value` arguments.
 
     Raises:
         UserError: if there is any other argument, or a key without a value.

@@ -136,7 +136,7 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
             raise registry.unknown(key, flat[key], criteria)
     with name_sections("optimizer"):
         # The number of steps depends on the dataset, so a schedule that is longer than the training
-        # is reported only when the experiment creates the optimiser.
+        # is detected only when the experiment creates the optimiser.
         optimizer, _ = optimizers.create_optimizer(config.optimizer.to_dict(), 10**9)
         jax.eval_shape(optimizer.init, params)
     return task, params, rate
@@ -206,8 +206,8 @@ def _check_recognition(config: config_dict.ConfigDict) -> None:
                 "choose fractions whose sum is below 1"
             )
     hop_s, window_s = settings.hop_s, settings.window_s
-    # When clips are divided into windows, a window that is short of its full length by less than a
-    # thousandth counts as complete, so smaller hops would give windows beyond the end of a clip.
+    # At the end of a clip, a window that lacks less than a thousandth of its length counts as
+    # complete, so smaller hops would place windows beyond the end of the clip.
     if hop_s and not window_s / 1000 < hop_s <= window_s:
         raise UserError(
             f"data.hop_s={hop_s}: expected more than a thousandth of data.window_s={window_s} and "

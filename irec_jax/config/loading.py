@@ -19,8 +19,8 @@ def load(spec: str) -> config_dict.ConfigDict:
     """Load a config.
 
     Args:
-        spec: `FILE` or `FILE:arguments`. If there is no such file in the current folder, the
-            config of that name that comes with the package is loaded.
+        spec: `FILE` or `FILE:arguments`. If the current folder has no such file, the config
+            with the same name that comes with the package is loaded.
 
     Raises:
         UserError: the file does not exist or has no `get_config`, or an argument is misspelled.

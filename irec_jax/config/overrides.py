@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 
 
 def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]) -> None:
-    """Apply (`section.key`, text) pairs from the command line, starting with the names.
+    """Apply (`section.key`, text) pairs from the command line, `name` keys first.
 
     Raises:
         UserError: a key is neither in the config nor an argument of the named function, or a value

@@ -22,8 +22,10 @@ class NamedSection:
     """A section that names a function or class.
 
     Attributes:
-        find: returns the function or class with the given name; raises UserError if it is unknown.
-        own_keys: returns the keys of the section that are not arguments, given the name in it.
+        find: returns the function or class with the given name; raises UserError for an unknown
+            name.
+        own_keys: given the name of the function or class, returns the keys of the section that are
+            not its arguments.
         internal: arguments that the program sets itself.
         defaulted: arguments that the program sets if the section does not.
     """
@@ -83,7 +85,7 @@ NOT_COMPARED = (
 
 
 def section_of(config: config_dict.ConfigDict, path: str) -> config_dict.ConfigDict | None:
-    """Return the section at the path `section.subsection`, or None if there is none."""
+    """Return the section at the path `section.subsection`, or None if it does not exist."""
     section: Any = config
     for part in path.split("."):
         section = section.get(part) if section is not None else None
@@ -107,7 +109,7 @@ def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> An
     default = known[key].default
     if default is inspect.Parameter.empty:
         return None
-    # Configs give data types by name.
+    # Configs specify data types by name.
     return "float32" if default is jnp.float32 else default
 
 

@@ -30,17 +30,17 @@ class Dataset:
     """A recognition dataset, restricted to the selected classes and the clips labelled with them.
 
     Attributes:
-        name, version, config: full name of the prepared dataset.
+        name, version, config: identification of the prepared dataset.
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        train: training clips, from which validation and test clips are taken if those are None.
+        train: training clips, which also provide the validation and test clips if those are None.
         test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
         test_split: description of the test split for reports.
-        frame_labels: the classes that play in each frame of each test piece, by name: bool (F, K),
-            in frames of `crosstalk.activity.FRAME_LENGTH` samples. None if labels apply to entire
-            clips.
+        frame_labels: name of each test piece -> whether each class plays in each frame, bool
+            (F, K), with frames of `crosstalk.activity.FRAME_LENGTH` samples. None if labels apply
+            to entire clips.
     """
 
     name: str

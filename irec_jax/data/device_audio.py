@@ -81,7 +81,7 @@ def mean_channel(audio: np.ndarray) -> np.ndarray:
 
 
 def cut_clips(store: DeviceArrays, positions: DeviceArrays, *, window_samples: int) -> DeviceArrays:
-    """Cut a batch of windows of clips; see `pipeline.Batches`.
+    """Cut a batch of windows from clips; see `pipeline.Batches`.
 
     Args:
         store: `audio` (blocks, BLOCK_SAMPLES), and for each clip `first_block`, `num_samples`,
@@ -111,7 +111,7 @@ def cut_stems(
     num_stems: int,
     channels: int,
 ) -> DeviceArrays:
-    """Cut a batch of excerpts of tracks; see `stem_batches.StemBatches`.
+    """Cut a batch of excerpts from tracks; see `stem_batches.StemBatches`.
 
     Args:
         store: `audio` (blocks, BLOCK_SAMPLES); `first_block` (N, streams), where the streams are
@@ -173,7 +173,7 @@ def _blocks_of_segment(num_samples: int) -> int:
 def _cut(
     audio: jax.Array, first_block: jax.Array, start: jax.Array, num_valid: jax.Array, length: int
 ) -> jax.Array:
-    """Return segments (B, length) that begin at sample `start`, zeroed from `num_valid` on."""
+    """Return segments (B, length) that begin at sample `start`, with zeros from `num_valid` on."""
     sizes = (_blocks_of_segment(length), BLOCK_SAMPLES)
 
     def segment(block: jax.Array, offset: jax.Array) -> jax.Array:

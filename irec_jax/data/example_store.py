@@ -24,7 +24,7 @@ from irec_jax.files import atomic_write, expand_home, read_json, write_bytes, wr
 from irec_jax.progress import progress_bar
 
 FORMAT = 1
-#: Kinds of examples: features of the front end `spectrogram_db`, or audio.
+#: Kinds of examples: features of the `spectrogram_db` front end, or audio.
 KINDS = ("features", "audio")
 _ARRAY_FILES = ("values.npy", "done.npy")
 
@@ -108,7 +108,7 @@ def write_store(
         compute: function that maps the indices of n <= batch_size clips to floats (n, *shape)
             within -1..1; values outside this range are clipped.
         batch_size: clips per batch; completed batches survive an interruption.
-        label: shown by the progress bar.
+        label: label of the progress bar.
 
     Raises:
         UserError: the folder holds other files or a store with other contents or clips, or is not

@@ -63,13 +63,14 @@ def load_instances(
 ) -> tuple[Any, Pieces, dict[str, Clips], dict[str, np.ndarray]]:
     """Load a multitrack dataset and divide its pieces into instances.
 
-    Training instances start every `hop_s` and lie within their piece; a piece that is shorter than
-    an instance yields one. Test instances follow one another without overlap, so that every moment
-    of a piece belongs to exactly one instance; the last one may extend beyond the end.
+    Training instances start every `hop_s` seconds and lie within their piece; a piece that is
+    shorter than an instance yields one instance. Test instances follow one another without overlap,
+    so that every moment of a piece belongs to exactly one instance; the last one may extend beyond
+    the end.
 
     Args:
-        settings: the `data` section of a config. Labels describe the central `label_s` of each
-            window. Windows are zero-padded beyond the ends of a piece.
+        settings: the `data` section of a config. Labels describe the central `label_s` seconds of
+            each window. Windows are zero-padded beyond the ends of a piece.
 
     Returns:
         The prepared builder, all pieces, the instances of each split, and the frame labels of each
@@ -131,7 +132,7 @@ def make_instances(
         window_samples: length of the windows.
         label_samples: length of the central part of a window, which the labels describe.
         hop_samples: distance between the starts of successive central parts.
-        complete: leave out instances that extend beyond the end of a piece, except its first.
+        complete: leave out instances that extend beyond the end of a piece, except the first.
         threshold_db: level, relative to an instrument's maximum, above which it counts as playing.
     """
     piece, starts, labels = [], [], []

@@ -24,7 +24,7 @@ class Selectable:
         return [(name, getattr(self, name)) for name in names]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """Return the examples at these indices, in this order, or those where a mask is true."""
+        """Return the examples at the given indices, in that order, or where a mask is True."""
         indices = np.asarray(indices)
         indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
 
@@ -71,7 +71,7 @@ class Clips(Selectable):
         )
 
     def to_windows(self, *, window_samples: int, hop_samples: int) -> "Clips":
-        """Return the windows given by `window_positions`, with the ids `ID@FIRST_SAMPLE`."""
+        """Return the windows given by `window_positions`, with ids such as `ID@FIRST_SAMPLE`."""
         clip, start = window_positions(
             self.num_samples, window_samples=window_samples, hop_samples=hop_samples
         ).T
@@ -92,9 +92,9 @@ class Clips(Selectable):
         """Return bags of consecutive examples of a song.
 
         The examples of a song must be adjacent and have equal lengths. The audio of a bag is the
-        concatenated audio of its examples; its labels are the union of theirs. The last bag of a
-        song ends with its last example, so it may overlap the bag before. Songs with fewer examples
-        than a bag holds are left out.
+        concatenated audio of its examples; its labels are the union of their labels. The last
+        bag of a song ends with the song's last example, so it may overlap the previous bag. Songs
+        with fewer examples than a bag holds are left out.
 
         Raises:
             UserError: every song has fewer examples than a bag holds.
@@ -137,8 +137,9 @@ def window_positions(
 ) -> np.ndarray:
     """Return the positions of the training windows that fit in their clips, one every hop.
 
-    A window that exceeds its clip by less than a thousandth of its length still counts as fitting,
-    since clips of 3 s are often a sample short. A clip shorter than a window has one window.
+    A window that exceeds its clip by at most a thousandth of the window length still counts as
+    fitting, since clips of 3 s are often a sample short. A clip shorter than a window has one
+    window.
 
     Args:
         num_samples: (N,) lengths of clips.
@@ -158,6 +159,6 @@ def window_positions(
 
 def peak(audio: np.ndarray) -> np.float32:
     """Return the peak of int16 audio on a scale of -1..1; 1 for a silent clip."""
-    # Computed with Python integers, since the absolute value of -32768 is not an int16.
+    # Computed with Python integers, since the absolute value of -32768 does not fit in int16.
     largest = max(int(audio.max(initial=0)), -int(audio.min(initial=0)))
     return np.float32(largest / INT16_SCALE if largest else 1.0)

@@ -3,8 +3,8 @@
     labelled-DIGEST/00007-mix.npy        int16 (T,), the mean of the two channels of the mix
     labelled-DIGEST/00007-activity.npy   float32 (J, F), the activity of each track
 
-They are computed segment by segment on first use and memory-mapped afterwards, so that no piece is
-ever in memory as a whole. Interrupted preparation resumes with the first incomplete piece.
+The files are computed segment by segment on first use and memory-mapped afterwards, so that memory
+never holds an entire piece. An interrupted preparation resumes with the first incomplete piece.
 """
 
 import dataclasses
@@ -51,8 +51,8 @@ def load_labelled(pieces: Pieces, folder: str | os.PathLike, *, reduction: bool)
     Args:
         pieces: the pieces of all splits of a dataset.
         folder: folder of the prepared dataset.
-        reduction: reduce crosstalk in spot microphone signals before measuring activity. Dry tracks
-            have no crosstalk.
+        reduction: whether to reduce crosstalk in spot microphone signals before measuring
+            activity. Dry tracks have no crosstalk.
 
     Raises:
         UserError: a piece has no tracks or two identical tracks, or the disk is full.

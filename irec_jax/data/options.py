@@ -33,7 +33,7 @@ def options_of(name: str) -> Callable:
 
 
 def is_rendered(name: str) -> bool:
-    """Return whether a dataset is rendered; raise UserError for an unknown one."""
+    """Return whether a dataset is rendered; raise UserError if the dataset is unknown."""
     return data_builders.describe(name).rendered
 
 

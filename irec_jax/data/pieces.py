@@ -129,7 +129,7 @@ def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
     builder = data_builders.prepare(name, **arguments)
     available = [split_name for split_name in _SPLITS if split_name in builder.info.splits]
     if split not in (*available, "all"):
-        raise UserError(f"{name}: has no split {split!r}; choose {', '.join(available)} or all")
+        raise UserError(f"{name}: has no {split!r} split; choose {', '.join(available)} or all")
     rate_hz = MULTITRACK_FORMATS[builder.builder_config.format]
     return Pieces(builder, available if split == "all" else [split], rate_hz)
 

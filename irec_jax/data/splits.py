@@ -21,7 +21,7 @@ SPLITS = {
     "window": "random windows of the training clips; windows of one clip may be in several splits "
     "(leakage, as in Goel's experiments)",
 }
-#: Values of `data.split` whose examples are clips, not windows.
+#: Values of `data.split` for which the examples are clips rather than windows.
 CLIP_SPLITS = ("official", "parts")
 #: Values of `data.split_validation`, with the descriptions shown in reports.
 VALIDATION_SPLITS = {
@@ -31,8 +31,8 @@ VALIDATION_SPLITS = {
 }
 #: Values of `data.split` for stems, with the descriptions shown in reports.
 STEM_SPLITS = {
-    "official": "the dataset's own training, validation and test tracks (without validation "
-    "tracks, some of the training tracks are used for validation)",
+    "official": "the dataset's own training, validation and test tracks (if there are no "
+    "validation tracks, some of the training tracks are used for validation)",
     "validation": "tested on the dataset's own validation tracks; some of the training tracks are "
     "used for validation",
 }
@@ -244,7 +244,7 @@ def split_songs(
         purpose: 'validation' or 'test'; each has its own random order.
 
     Returns:
-        Indices of the remaining clips and of those held out, ascending.
+        Indices of the remaining clips and of the held-out clips, in ascending order.
 
     Raises:
         UserError: one of the two sets would be empty.
@@ -254,7 +254,7 @@ def split_songs(
     unique, song_of_clip = np.unique(songs, return_inverse=True)
     per_song = np.zeros((len(unique), labels.shape[1]))
     np.add.at(per_song, song_of_clip, labels)
-    # A class with few songs contributes its smallest one, so that every class is represented.
+    # A class with few songs contributes its smallest song, so that every class is represented.
     smallest = np.where(per_song > 0, per_song, np.inf).min(axis=0, initial=np.inf)
     share = np.maximum(fraction * per_song.sum(axis=0), smallest)
     share = np.where((per_song > 0).sum(axis=0) > 1, share, 0.0)
@@ -268,7 +268,7 @@ def split_songs(
 
 
 def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
-    """Return which instances (N,) belong to pieces that are held out for validation.
+    """Return whether each instance belongs to a piece held out for validation, as bool (N,).
 
     At least one piece is drawn at random. Choosing pieces by class would not balance the classes,
     since most pieces have several instruments.

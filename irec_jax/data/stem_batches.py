@@ -35,13 +35,14 @@ class StemBatches(RandomAccessBatches):
     is the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
-    equally likely. With probability `remix`, an example instead draws a track and start for each of
-    its stems, in the same proportions. `channels` is 'mean' (of both channels) or 'random' (left,
-    right or mean), drawn for each stem of a remixed example and once for all stems of any other.
+    equally likely. With probability `remix`, a track and start are instead drawn for each stem of
+    an example, in the same proportions. `channels` is 'mean' (of both channels) or 'random' (left,
+    right or mean). The latter is drawn separately for each stem of a remixed example, and once for
+    all stems of any other example.
 
-    Without `shuffle` (validation), consecutive windows cover every track to its end, averaged over
-    both channels and accompanied by the released mixture. The last batch is padded with examples
-    whose mask is 0.
+    Without `shuffle` (validation), consecutive windows, averaged over both channels, cover every
+    track to its end and are accompanied by the released mixture. The last batch is padded with
+    examples whose mask is 0.
 
     A batch holds ``stems``, int16 (B, S, T), in the order of `stems`; ``num_samples``, int32 (B,),
     the number of samples before the padding; ``mask``, float32 (B,); and, without `shuffle`,
@@ -86,7 +87,7 @@ class StemBatches(RandomAccessBatches):
         return min(self._steps_per_full_pass, self.max_steps_per_epoch or self._steps_per_full_pass)
 
     def ids(self, step: int) -> list[str]:
-        """Return `TRACK@FIRST_SAMPLE` of the examples in the global batch at a step.
+        """Return `TRACK@FIRST_SAMPLE` for each example in the global batch at a step.
 
         The positions of a remixed example's stems are joined by +.
         """
@@ -169,7 +170,7 @@ class StemBatches(RandomAccessBatches):
 
     @property
     def _stereo(self) -> bool:
-        """Whether both channels are stored; otherwise only their mean is."""
+        """Whether both channels are stored; otherwise, only their mean is stored."""
         return self.shuffle and self.channels == "random"
 
     @property

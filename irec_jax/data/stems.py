@@ -18,7 +18,7 @@ from irec_jax.labels import STEMS, STREAMS
 
 @dataclasses.dataclass(frozen=True)
 class Tracks(Selectable):
-    """Tracks with their mixture and stems.
+    """Tracks with their mixtures and stems.
 
     `read(track, stream, start, num_samples)` returns a segment of the 'mixture' or of a stem as
     int16 (num_samples, 2), zero-padded beyond the end of the track. The array is read-only.

@@ -4,5 +4,6 @@ Functions operate on the last axes of arrays with any number of leading axes, an
 `vmap` and `grad`. Options (lengths, names, paddings) are static Python values and keyword-only.
 
 Functions raise ValueError if an option is out of range, and AssertionError if an array does not
-have a floating-point dtype or a signal has no samples. Their docstrings list only other errors.
+have a floating-point dtype or a signal has no samples. The individual docstrings list only other
+errors.
 """

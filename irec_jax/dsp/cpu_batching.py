@@ -20,14 +20,15 @@ def map_in_batches(
     """Return `function(signal)`, computed on CPUs for `batch_size` examples at a time.
 
     The frames and spectra of a full batch take hundreds of megabytes. On a CPU, they do not fit
-    into the caches, and every call causes a page fault for each of their pages, which takes longer
+    into the caches, and every call causes a page fault for each memory page, which takes longer
     than the transform itself: log-mel spectrograms of 64 clips of 3 s are three times faster in
     groups of about 1,000 frames. Accelerators compute the full batch at once.
 
     Args:
-        function: function that maps (..., samples) to (..., *shape), each example independently.
+        function: function that maps (..., samples) to (..., *shape) and processes each example
+            independently.
         signal: the argument of `function`.
-        batch_size: number of examples at a time, >= 1; it need not divide the total.
+        batch_size: number of examples to process at a time, >= 1; need not divide the total number.
 
     Returns:
         The result of `function`, (..., *shape).
@@ -56,7 +57,7 @@ def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
             traced values.
 
     Returns:
-        A function of the same arguments, all of them positional.
+        A function with the same arguments, all of which are positional.
     """
     mapped = jax.custom_batching.custom_vmap(function)
 

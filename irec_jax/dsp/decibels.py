@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating
 
-#: Default floor, which is below the quantisation noise of 16-bit audio at full scale.
+#: Default floor, which is below the quantisation noise of full-scale 16-bit audio.
 FLOOR_DB = -100.0
 
 
@@ -23,7 +23,7 @@ def power_to_db(
     Args:
         power: power, >= 0.
         reference: power that corresponds to 0 dB, > 0.
-        floor_db: smallest value of the result in dB, also for silence.
+        floor_db: smallest possible value of the result in dB, reached for silence.
 
     Returns:
         Decibels in the dtype of `power`; the gradient is 0 at the floor.

@@ -1,15 +1,15 @@
 """Framing of signals, and overlap-add.
 
-The padding determines how many frames T samples make:
+The padding determines which samples each frame covers, and how many frames T samples give:
 
 | padding    | frame t covers                      | frames                           |
 |------------|-------------------------------------|----------------------------------|
 | `'center'` | samples around t * hop              | 1 + floor(T / hop)               |
-| `'end'`    | samples from t * hop on             | ceil(T / hop)                    |
-| `'none'`   | samples from t * hop on, all inside | 1 + floor((T - frame) / hop)     |
+| `'end'`    | samples starting at t * hop         | ceil(T / hop)                    |
+| `'none'`   | as `'end'`, complete frames only    | 1 + floor((T - frame) / hop)     |
 
-The signal is padded with zeros. `'center'` is librosa's default (`pad_mode 'constant'`); for odd
-frame lengths, librosa returns one frame fewer if hop divides T.
+The signal is padded with zeros. `'center'` is librosa's default (with `pad_mode='constant'`); for
+odd frame lengths, librosa returns one frame fewer if hop divides T.
 """
 
 from typing import Any
@@ -101,7 +101,7 @@ def overlap_add(
     """Overlap-add frames; this is the transpose of `frame`.
 
     Args:
-        frames: frames; their number must be that of `frame` for `num_samples` samples.
+        frames: as many frames as `frame` returns for `num_samples` samples.
         hop_length: samples between the starts of frames.
         num_samples: length of the result.
         padding: as for `frame`; samples outside the result are discarded.

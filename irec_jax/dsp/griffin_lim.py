@@ -33,25 +33,26 @@ def griffin_lim(
     """Return a signal with approximately the given STFT magnitudes.
 
     This is the fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013). Let x be the
-    signal of the last iteration and x' that of the iteration before (initially x' = x). Each
-    iteration computes the STFT of x + momentum (x - x'), replaces its magnitudes by the given ones
-    and inverts it to the new x in the least-squares sense. The momentum is applied to signals, not
-    to spectra as in the paper. Since the STFT is linear, the iterates are the same, and no spectrum
-    has to be kept between iterations. The iterates equal those of `librosa.griffinlim`.
+    signal after the previous iteration and x' the signal one iteration earlier (initially x' = x).
+    Each iteration computes the STFT of x + momentum (x - x'), replaces its magnitudes with the
+    given magnitudes, and inverts it in the least-squares sense to obtain the new x. The momentum is
+    applied to signals, not to spectra as in the paper. Since the STFT is linear, the iterates are
+    the same, and no spectrum has to be kept between iterations. The iterates equal those of
+    `librosa.griffinlim`.
 
     Args:
         magnitudes: |X|, >= 0, of an STFT X as returned by `stft`.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal; must match the number of frames.
-        num_iterations: 0 or more; 0 gives the inverse STFT with the initial phase.
+        num_iterations: number of iterations, >= 0; 0 gives the inverse STFT with the initial phase.
         momentum: 0 (Griffin and Lim 1984) to 1.
         initial_phase: angles in radians, or complex numbers with these angles; its shape must
-            broadcast against that of `magnitudes`. If None, the angles are random.
+            broadcast against the shape of `magnitudes`. If None, the angles are random.
         key: PRNG key for the random angles, which are the same for all examples; if None, key 0.
 
     Returns:
         The signal. Samples that the windows do not determine (at the start, with padding
-        'end') are faded out, as by `istft` with `exact=False`.
+        'end') are faded out, as in `istft` with `exact=False`.
 
     Raises:
         ValueError: if the number of frames or bins is wrong.

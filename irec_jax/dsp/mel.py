@@ -25,7 +25,7 @@ def hz_to_mel(
 
     Args:
         frequencies_hz: frequencies, >= 0.
-        mel_scale: 'slaney', or 'htk': 2595 log10(1 + f / 700).
+        mel_scale: 'slaney', or 'htk' for 2595 log10(1 + f / 700).
     """
     check_choice("mel_scale", mel_scale, MEL_SCALES)
     hz = np.asarray(frequencies_hz, np.float64)
@@ -70,21 +70,22 @@ def mel_filterbank(
 ) -> Float64[np.ndarray, "{frame_length//2+1} {num_mels}"]:
     """Return the triangular filters from STFT bins to mel bands.
 
-    Band m rises from the centre of band m - 1 to its own centre and falls to that of band m + 1.
+    Band m rises from the centre of band m - 1 to the centre of band m, and falls to the centre of
+    band m + 1.
 
     Args:
         sample_rate_hz: sample rate of the signal.
         frame_length: frame length of the STFT.
         num_mels: number of bands.
         min_hz, max_hz: lower edge of the first and upper edge of the last band; if max_hz is None,
-            half of the sample rate.
+            half the sample rate.
         mel_scale: 'slaney' or 'htk'.
-        mel_norm: 'slaney' divides each triangle by half of its width in Hz, so that its area is 1;
-            None keeps peaks of 1.
+        mel_norm: 'slaney' divides each triangle by half its width in Hz, so that its area is 1;
+            None keeps a peak of 1.
 
     Returns:
-        Weights >= 0, read-only. Bands narrower than the spacing of the bins may be empty (all
-        zero); `empty_bands` counts them.
+        Weights >= 0, read-only. Bands narrower than the bin spacing may be empty (all zero);
+        `empty_bands` counts them.
     """
     check_positive(frame_length=frame_length, num_mels=num_mels)
     check_choice("mel_norm", mel_norm, MEL_NORMS)

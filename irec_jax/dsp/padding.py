@@ -30,11 +30,12 @@ def delay(
 
     Args:
         signal: the signals.
-        start: delay of each signal in samples, 0..num_samples; the shape must match the signals.
+        start: delay of each signal in samples, 0..num_samples; its shape must match the leading
+            axes of the signals.
         num_samples: length of the result, which is padded with zeros or trimmed at the end.
 
     Returns:
-        The delayed signals, in the dtype of the signal.
+        The delayed signals, in the dtype of `signal`.
     """
     signal = fix_length(signal, num_samples=num_samples)
 

@@ -1,4 +1,4 @@
-"""Time stretching with a phase vocoder, and playback at another speed."""
+"""Time stretching with a phase vocoder, and playback at a different speed."""
 
 import functools
 from typing import Any
@@ -14,13 +14,13 @@ from jaxtyping import Complex, Float, Int32
 from irec_jax.dsp.checks import check_positive, check_signal
 from irec_jax.dsp.stft import istft, power, stft
 
-# `change_speed` computes positions in units of 2^-16 samples, in blocks of 2^10 output samples:
-# exact in int32, whereas n * speed in float32 is off by 0.01 samples after three seconds.
+# `change_speed` computes positions in units of 2^-16 samples, in blocks of 2^10 output samples.
+# This is exact in int32, whereas n * speed in float32 is off by 0.01 samples after three seconds.
 _FRACTION_BITS = 16
 _BLOCK_BITS = 10
 _MAX_SPEED = 4.0
 _MAX_SAMPLES = 1 << 22
-#: Number of taps of the interpolation kernel, and of fractional offsets at which it is tabulated.
+#: Number of taps of the interpolation kernel, and number of fractional offsets in its table.
 _NUM_TAPS = 16
 _NUM_OFFSETS = 1024
 
@@ -41,19 +41,21 @@ def time_stretch(
     interpolated between the two nearest frames, and its phase advances by their phase difference.
     Sample n of the result corresponds to sample n * rate of the signal.
 
-    In this basic form, the phases of the bins of a partial drift apart, and music loses 3 dB. The
-    phases are therefore locked (as in section III, but without peak picking): the phase rotation of
-    a bin relative to the signal is averaged over neighbouring bins, weighted by magnitude, and
-    music loses less than 1 dB. The operation is not linear: the stretched sum of two signals only
-    approximates the sum of the stretched signals. Onsets are smeared within a frame.
+    In this basic form, the phases of a partial's bins drift apart, and the level of music drops by
+    3 dB. The phases are therefore locked (as in section III, but without peak picking): the phase
+    rotation of a bin relative to the signal is averaged over neighbouring bins, weighted by
+    magnitude, and the level drops by less than 1 dB. The operation is not linear: the stretched sum
+    of two signals only approximates the sum of the stretched signals. Onsets are smeared within a
+    frame.
 
     Args:
         signal: the signal.
         rate: speed factor, above 0; values below 1 slow the signal down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
         frame_length: length of the Hann window in samples.
-        hop_length: hop in samples, commonly a quarter of the frame length.
-        locked_bins: number of neighbours on either side to lock to; 0 as in librosa.
+        hop_length: samples between the starts of frames, usually a quarter of the frame length.
+        locked_bins: number of neighbouring bins on either side to lock to; 0 disables locking, as
+            in librosa.
 
     Returns:
         The stretched signal, in the dtype of the signal. For a rate of 1, it equals the signal up
@@ -105,7 +107,7 @@ def change_speed(
     speed: Float[ArrayLike, ""],
     num_samples: int,
 ) -> Float[Array, "... {num_samples}"]:
-    """Play a signal at another speed, which changes its duration and its pitch.
+    """Play a signal at a different speed, which changes its duration and its pitch.
 
     Sample n of the result is the signal at position n * speed, interpolated by a Hann-windowed sinc
     of 16 samples; at speeds above 1, the cutoff is lowered to suppress aliasing.

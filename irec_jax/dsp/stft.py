@@ -66,8 +66,8 @@ def istft(
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal.
         exact: raise an error if `stft` with these options does not determine every sample. If
-            False, such samples (mostly at the ends) are faded out, so that rounding errors are not
-            magnified.
+            False, undetermined samples (mostly at the ends) are faded out, so that rounding errors
+            are not magnified.
 
     Returns:
         The signal.
@@ -103,7 +103,7 @@ def power(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*sha
 
 
 def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-    """Return |X| of a complex array; unlike with `abs`, the gradient at 0 is 0 instead of NaN.
+    """Return |X| of a complex array; the gradient at 0 is 0, not NaN as with `abs`.
 
     Magnitudes whose squares underflow (below about 1e-19 in float32) are 0.
     """

@@ -19,7 +19,7 @@ from irec_jax.evaluation.recognition import Predictions
 from irec_jax.inference.sliding_windows import window_starts
 
 _FRAMING: dict[str, Any] = {"n_fft": 2048, "hop_length": 512}
-_WINDOW_S = 3.0  # length of the training clips of IRMAS
+_WINDOW_S = 3.0  # length of an IRMAS training clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Majority:
     In case of a tie, the first class is used.
 
     Attributes:
-        probabilities: (K,), 1 for that class and 0 for the others.
+        probabilities: (K,), 1 for the most frequent class and 0 for all others.
     """
 
     probabilities: np.ndarray
@@ -41,22 +41,22 @@ class Majority:
         return cls(np.eye(len(frequency), dtype=np.float32)[frequency.argmax()])
 
     def predict(self, like: Predictions) -> Predictions:
-        """Return predictions for the clips of ``like``; its own probabilities are ignored."""
+        """Return predictions for the clips of ``like``, whose probabilities are ignored."""
         return dataclasses.replace(like, windows=[self.probabilities[None]] * len(like.ids))
 
 
 def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
     """Return MFCC statistics of a clip, one row per window of 3 s with a hop of 1.5 s.
 
-    The clip is normalised to its peak, and 20 MFCCs are computed from 128 mel bands on frames of
-    2048 samples with a hop of 512. Each window is described by the means and standard deviations of
+    The clip is peak-normalised, and 20 MFCCs are computed from 128 mel bands in frames of 2048
+    samples with a hop of 512. Each window is described by the means and standard deviations of
     the MFCCs and of their first differences over time (librosa's `delta`, 9 frames). The windows
     are those of `inference.sliding_windows`: the last one ends with the clip, and a clip shorter
-    than 3 s is a single window of its own length. Each window is analysed separately, so that a
+    than 3 s forms a single, shorter window. Each window is analysed separately, so that a
     window of a long clip has the same edge effects as a training clip of 3 s.
 
     Args:
-        audio: mono float (T,).
+        audio: mono samples, float (T,).
         sample_rate_hz: sample rate of the audio.
 
     Returns:
@@ -99,7 +99,7 @@ class MfccLogistic:
 
         Args:
             clips: pairs of mono audio (T,) and labels (K,), consumed one by one; each 3 s window
-                of a clip has the labels of the clip.
+                is given the labels of its clip.
             sample_rate_hz: sample rate of the audio.
 
         Raises:
@@ -130,7 +130,7 @@ class MfccLogistic:
     def predict(self, clips: Iterable[np.ndarray], like: Predictions) -> Predictions:
         """Return predictions for clips of mono audio (T,), in the order of ``like``.
 
-        Ids, songs and labels are taken from ``like``; its own probabilities are ignored.
+        Ids, songs and labels are taken from ``like``, whose probabilities are ignored.
         """
         with _one_blas_thread():
             return dataclasses.replace(like, windows=[self.probabilities(audio) for audio in clips])
@@ -145,7 +145,7 @@ def _one_blas_thread() -> threadpoolctl.threadpool_limits:
 
 
 def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the weights (80,) and the bias of one class against the rest."""
+    """Return the weights (80,) and the bias of the regression of one class against all others."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
     regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))

@@ -19,11 +19,11 @@ from irec_jax.text import plural
 
 #: Splits with fewer clips are not checked.
 MIN_CLIPS = 10
-#: First sign: minimum share of clips with the most frequent prediction, and minimum excess of that
-#: share over the share of the most frequent true label set.
+#: First sign: minimum share of clips with the most frequent prediction, and the minimum by which it
+#: exceeds the share of clips with the most frequent true label set.
 TOP_SHARE, TOP_EXCESS = 0.8, 0.2
-#: Third sign: maximum distance from 0 or 1 of the share of clips for which a class is predicted,
-#: and maximum excess of recall over the false positive rate, averaged over the classes.
+#: Third sign: each class is predicted for a share of the clips within `NEAR` of 0 or 1, and recall
+#: exceeds the false positive rate by at most `SKILL`, averaged over the classes.
 NEAR, SKILL = 0.05, 0.1
 
 
@@ -37,8 +37,8 @@ def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
     """Return the numbers of classes that are nearly always and nearly never predicted.
 
-    The result is None if any class is neither, or if recall exceeds the false positive rate by more
-    than `SKILL` on average.
+    The result is None if any class is neither nearly always nor nearly never predicted, or if
+    recall exceeds the false positive rate by more than `SKILL` on average.
     """
     num_positive = labels.sum(0)
     judged = (num_positive > 0) & (num_positive < len(labels))
@@ -62,11 +62,15 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
         classes: K class names.
 
     Returns:
-        dict: ``judged`` (False if there are fewer than 10 clips or all have the same labels);
-        ``collapsed``; ``warning`` (a sentence, or None); ``num_distinct_predicted`` and
-        ``num_distinct_true``, the numbers of distinct label sets; ``share_distinct_predicted``,
-        ``num_distinct_predicted`` divided by the number of clips; ``most_frequent_predicted`` and
-        ``most_frequent_true``, each with ``labels`` and ``share``.
+        dict:
+
+        - ``judged``: False if there are fewer than 10 clips or all clips have the same labels.
+        - ``collapsed``: whether any sign of collapse was found.
+        - ``warning``: a sentence that describes the signs, or None.
+        - ``num_distinct_predicted``, ``num_distinct_true``: numbers of distinct label sets.
+        - ``share_distinct_predicted``: ``num_distinct_predicted`` divided by the number of clips.
+        - ``most_frequent_predicted``, ``most_frequent_true``: dicts with the ``labels`` of the most
+          frequent label set and its ``share`` of the clips.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     true_sets, true_counts = _label_sets(labels)
@@ -104,13 +108,14 @@ def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) 
         )
     if len(sets) < min(len(true_sets), len(classes)) / 3:
         signs.append(
-            f"only {plural(len(sets), 'label set')} predicted, although {len(true_sets)} occur"
+            f"only {plural(len(sets), 'label set is', 'label sets are')} predicted, "
+            f"although {len(true_sets)} occur"
         )
     constant = _constant_classes(labels, predictions)
     if constant is not None:
         signs.append(
-            f"whether or not the instrument plays, {plural(constant[0], 'class', 'classes')} "
-            f"nearly always and {constant[1]} nearly never predicted"
+            f"{plural(constant[0], 'class is', 'classes are')} predicted nearly always, and "
+            f"{constant[1]} nearly never, whether or not the instrument plays"
         )
     return signs
 

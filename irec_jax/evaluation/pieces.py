@@ -5,7 +5,7 @@ piece, so that long pieces have no more weight than short ones. A score that is 
 is excluded from the mean of its class, and the number of such pieces is reported:
 
 - Recall and F1 are undefined for a class that never plays in the piece.
-- Precision is undefined for a class that never plays and is never predicted; it is 0 for a class
+- Precision is undefined for a class that never plays and is never predicted. It is 0 for a class
   that either plays or is predicted, but not both.
 - AUC is undefined for a class that never plays or always plays in the piece.
 """
@@ -42,21 +42,26 @@ def piece_scores(
 
     Args:
         labels: (N, K), non-zero for the classes that play in an instance.
-        scores: (N, K), finite.
-        pieces: name of the piece of each of the N instances.
+        scores: (N, K), finite scores of the instances.
+        pieces: piece name of each of the N instances.
         classes: K class names.
-        threshold: scores at or above it count as predictions; one value, or one per class.
+        threshold: minimum score of a predicted class; one value for all classes or one per class.
         num_resamples: number of bootstrap resamples of pieces.
         level: confidence level of the intervals.
         seed: random seed.
 
     Returns:
-        dict: ``num_pieces``, the total number of pieces; ``macro``, the means over the classes; and
-        ``per_class``, a dict by class name. Both ``macro`` and each class hold the `SCORES` and a
-        ``NAME_interval`` for each. Each class also holds the dicts ``num_pieces`` and
-        ``num_left_out``, the numbers of pieces in which each score is defined and undefined. Scores
-        that are undefined in every piece are NaN, as are intervals if there are fewer than two
-        pieces. Resamples in which a score is undefined are excluded from its interval.
+        dict:
+
+        - ``num_pieces``: total number of pieces.
+        - ``macro``: mean of each of the `SCORES` over the classes, with a ``NAME_interval`` for
+          each score.
+        - ``per_class``: for each class name, the same entries for the class alone, and the dicts
+          ``num_pieces`` and ``num_left_out``, the numbers of pieces in which each score is defined
+          and undefined.
+
+        Scores that are undefined in every piece are NaN, as are intervals if there are fewer than
+        two pieces. Resamples in which a score is undefined are excluded from its interval.
 
     Raises:
         ValueError: the shapes do not match, or scores are not finite.
@@ -93,17 +98,17 @@ def frame_scores(
     on the length of an instance, so systems with instances of different lengths can be compared.
 
     Args:
-        scores: (N, K), finite.
-        pieces: name of the piece of each instance; the instances of a piece are in temporal order
-            and start at its beginning.
+        scores: (N, K), finite scores of the instances.
+        pieces: piece name of each instance; the instances of a piece must be in temporal order and
+            start at the beginning of the piece.
         classes: K class names.
-        frame_labels: labels (F, K) of the frames of each piece, non-zero for classes that play.
+        frame_labels: frame labels (F, K) by piece name, non-zero for classes that play.
         frames_per_instance: length of an instance in frames, at least 1.
         threshold, num_resamples, level, seed: as for `piece_scores`.
 
     Returns:
-        dict: the entries of `piece_scores`, ``num_frames``, and ``micro`` with the ``precision``,
-        ``recall`` and ``f1`` over all frames.
+        dict: the entries that `piece_scores` returns, ``num_frames``, and ``micro`` with the
+        ``precision``, ``recall`` and ``f1`` over all frames.
 
     Raises:
         ValueError: as for `piece_scores`, or a piece has no frame labels.
@@ -141,7 +146,7 @@ def paired_difference(
     """Return the score differences between two systems on the same instances, first minus second.
 
     Both systems are scored on the same resamples of pieces, so that the difficulty of pieces
-    cancels.
+    cancels out.
 
     Args:
         first, second: scores (N, K) of the two systems.
@@ -149,9 +154,9 @@ def paired_difference(
         labels, pieces, classes, num_resamples, level, seed: as for `piece_scores`.
 
     Returns:
-        dict: the entries of `piece_scores` for the differences and their intervals, without the
-        numbers of pieces. The means over classes include the classes for which the score is defined
-        for both systems.
+        dict: the differences and their intervals, with the same entries as in the result of
+        `piece_scores` but without the numbers of pieces. The means include only the classes for
+        which the score of both systems is defined.
 
     Raises:
         ValueError: as for `piece_scores`.
@@ -175,15 +180,20 @@ def evaluate(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict:
-    """Return the entry ``pieces`` of a recognition report.
+    """Return the ``pieces`` entry of a recognition report.
 
     The ``songs`` of the predictions serve as pieces, and the windows of an instance are averaged.
 
     Returns:
-        dict: ``threshold``; ``model`` and, by name, ``baselines``, results of `piece_scores`;
-        ``differences`` between the model and each baseline, results of `paired_difference`; and, if
-        there are frame labels, ``frames`` with ``model`` and ``baselines``, results of
-        `frame_scores`.
+        dict:
+
+        - ``threshold``: the given threshold.
+        - ``model``: result of `piece_scores` for the model.
+        - ``baselines``: result of `piece_scores` for each baseline, by name.
+        - ``differences``: result of `paired_difference` between the model and each baseline, by
+          name.
+        - ``frames``, if there are frame labels: ``model`` and ``baselines`` as above, but with
+          results of `frame_scores`.
     """
     options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     data: dict[str, Any] = {"pieces": test.songs, "classes": test.classes}
@@ -259,7 +269,7 @@ def _score_pieces(
 def _resample(
     table: Float64[np.ndarray, "scores classes pieces"], *, num_resamples: int, seed: int
 ) -> Float64[np.ndarray, "resamples scores classes"]:
-    """Return the mean scores of each resample of pieces; NaN if no drawn piece has the score."""
+    """Return the mean scores of each resample; NaN if a score is undefined in all drawn pieces."""
     *shape, num_pieces = table.shape
     if num_pieces < 2:
         return np.full((1, *shape), np.nan)
@@ -280,7 +290,7 @@ def _describe(
     classes: Sequence[str],
     level: float,
 ) -> dict:
-    """Return the `SCORES` and their intervals as the entries ``macro`` and ``per_class``."""
+    """Return the ``macro`` and ``per_class`` entries: the `SCORES` and their intervals."""
 
     def block(values: np.ndarray, resampled: np.ndarray) -> dict:
         intervals = defined_interval(resampled, level).tolist()

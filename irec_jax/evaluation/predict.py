@@ -1,4 +1,4 @@
-"""Window probabilities of all clips of a split, computed on all processes and devices."""
+"""Prediction of the window probabilities of a split on all processes and devices."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,16 +23,16 @@ def predict_split(
     batch_size: int,
     label: str,
 ) -> list[np.ndarray]:
-    """Predict the window probabilities of every clip of a split.
+    """Predict the window probabilities of every clip in a split.
 
     Each process predicts its share of the clips on its own devices.
 
     Args:
         task: the recognition task.
-        predict: result of `create_predict` for the task; it can be used for all splits.
+        predict: result of `create_predict` for the task, which can be reused for every split.
         clips: clips of the split.
         hop_samples: hop between windows.
-        batch_size: number of windows per call on this process.
+        batch_size: number of windows per call in this process.
         label: description shown with the progress bar.
 
     Returns:

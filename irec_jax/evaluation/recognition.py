@@ -1,10 +1,13 @@
 """Evaluation of a recogniser from its window probabilities on the test and validation splits.
 
 In the literature, thresholds for IRMAS are often tuned on the test set. Here every score states how
-its threshold was chosen: `fixed` in advance (by `inference.aggregation` or the config), tuned on
-the validation split (`validation`), tuned there per class (`validation_per_class`), or chosen as
-the single threshold with the best micro F1 on the test split itself (`oracle`). The oracle is an
-upper bound only for the micro F1 of a single threshold for all classes.
+its threshold was chosen:
+
+- `fixed`: set in advance by `inference.aggregation` or the config;
+- `validation`: tuned on the validation split;
+- `validation_per_class`: tuned on the validation split separately for each class;
+- `oracle`: the single threshold with the best micro F1 on the test split itself. The oracle is an
+  upper bound only for the micro F1 with a single threshold for all classes.
 """
 
 import dataclasses
@@ -35,12 +38,12 @@ class Predictions:
 
     Attributes:
         ids: N clip ids.
-        songs: name of the song of each clip; the bootstrap draws the clips of a song together.
+        songs: song name of each clip; the bootstrap draws the clips of a song together.
         labels: (N, K), non-zero for the classes of a clip.
         windows: N arrays of window probabilities (W_i, K), W_i >= 1.
         classes: K class names.
-        contradictory: bool (N,), whether the split contains a byte-identical clip with different
-            labels.
+        contradictory: bool (N,), whether the split contains another, byte-identical clip with
+            different labels.
     """
 
     ids: Sequence[str]
@@ -111,7 +114,7 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
 
 
 def read_predictions(folder: str | os.PathLike, split: str) -> Predictions:
-    """Read the predictions for a split ('test' or 'validation') that `write_scores` wrote.
+    """Read the predictions that `write_scores` wrote for a split ('test' or 'validation').
 
     Raises:
         UserError: the file is missing or damaged, or was written by an earlier version of irec-jax.
@@ -147,19 +150,29 @@ def evaluate(
         validation: predictions on which thresholds are tuned, with the same classes.
         aggregation: aggregation for the main scores, a key of `aggregation.AGGREGATIONS`.
         threshold: fixed threshold for that aggregation; None selects its default.
-        training_labels: (N, K), non-zero for the classes of a training clip. If given, predicting
-            the most frequent training class for every clip is scored for comparison.
+        training_labels: (N, K), non-zero for the classes of a training clip. If given, a baseline
+            that predicts the most frequent training class for every clip is scored for comparison.
         num_resamples: number of bootstrap resamples of songs for the 95 % intervals.
         seed: seed of the bootstrap.
 
     Returns:
-        dict: ``classes``; ``data`` (sizes of both splits); ``aggregation``; ``aggregations``, by
-        name, each with ``thresholds`` and ``curve`` (micro and macro F1 on the test split against
-        the threshold); ``thresholds`` of the main aggregation, by kind (see `KINDS`), each with
-        ``threshold``, ``micro``, ``macro`` and ``per_class``; ``ranking`` (AUC and LRAP);
-        ``predominant``, scores of the most probable class on single-label clips (accuracy and
-        balanced accuracy with intervals, the chance level, the accuracy of the most frequent class,
-        and the confusion matrix); ``collapse``; and ``notes``. Undefined values are NaN.
+        dict:
+
+        - ``classes``: class names.
+        - ``data``: sizes of both splits.
+        - ``aggregation``: name of the main aggregation.
+        - ``thresholds``: scores of the main aggregation by kind of threshold (see `KINDS`), each
+          with ``threshold``, ``micro``, ``macro`` and ``per_class``.
+        - ``aggregations``: for each aggregation by name, ``thresholds`` as above and ``curve``, the
+          micro and macro F1 on the test split against the threshold.
+        - ``ranking``: AUC and LRAP.
+        - ``predominant``: scores of the most probable class on single-label clips: accuracy and
+          balanced accuracy with intervals, the chance level, the accuracy of the most frequent
+          class, and the confusion matrix.
+        - ``collapse``: result of `collapse.check`.
+        - ``notes``: caveats for the interpretation of the scores.
+
+        Undefined values are NaN.
 
     Raises:
         UserError: the aggregation is unknown.
@@ -214,7 +227,7 @@ def _aggregation_scores(
         bootstrap: ``num_resamples`` and ``seed`` of the bootstrap.
     """
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
-    # With the fixed threshold among the candidates, the oracle never scores worse than it does.
+    # Including the fixed threshold ensures that the oracle never scores lower.
     grid = sorted({*aggregation.grid, aggregation.threshold})
     options = {"grid": grid, "default": aggregation.threshold}
     chosen = {

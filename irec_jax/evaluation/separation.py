@@ -12,11 +12,12 @@ systems that scale the mixture's amplitudes.
 | `mdx_sdr_db` | waveforms of all channels, sample by sample |
 | `bss_sir_db` | mono waveforms: target in the estimate against leakage from the remainder |
 
-**Silence.** If the target of a track is silent throughout, there is no reference to compare with:
-all scores are NaN, and the track is counted but excluded from the means. In other tracks, silent
-segments are scored, and any sound in an estimate there counts as distortion. The `bss_sir_db` of a
-track without a remainder is +inf, and the `bss_sdr_db` and `si_sdr_db` of a silent estimate are
--inf. Infinite scores are counted and included in the median but not in the mean.
+**Silence.** If the target of a track is silent throughout, there is no reference to compare with,
+and all scores are NaN. Such tracks are counted but excluded from the means. In other tracks, silent
+segments are scored as well, and any sound that an estimate contains there counts as distortion. The
+`bss_sir_db` of a track without a remainder is +inf, and the `bss_sdr_db` and `si_sdr_db` of a
+silent estimate are -inf. Infinite scores are counted, and are included in the median but not in the
+mean.
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ SCORES = {
     "mdx_sdr_db": "MDX SDR",
     "bss_sir_db": "BSS-Eval SIR",
 }
-#: Systems that need no separator; see the description of the module.
+#: Systems that need no separator; see the module docstring.
 MIXTURE, IDEAL = "mixture", "ideal"
 #: STFT frames per call on the device.
 _FRAMES_PER_BLOCK = 256
@@ -55,7 +56,7 @@ class TrackEstimates:
     Attributes:
         name: name of the track.
         mixture: float (T, C), full scale at 1.
-        target: (T, C), the sum of the stems to be kept: the reference.
+        target: (T, C), the sum of the stems to keep, which is the reference.
         remainder: (T, C), the sum of the other stems.
         waveforms: estimated target (T, C) by system ('raw', 'post'). Systems without a waveform
             have no waveform scores.
@@ -92,7 +93,7 @@ class TrackEstimates:
 
     @property
     def systems(self) -> list[str]:
-        """Names of the separator's systems, in the order in which they were given."""
+        """Names of the separator's systems, in the order given."""
         return list(dict.fromkeys([*self.features, *self.waveforms]))
 
 
@@ -146,13 +147,13 @@ def score_track(
 ) -> TrackScores:
     """Score the estimates of one track, along with `mixture` and `ideal`.
 
-    Four minutes of stereo take a few seconds on two cores.
+    Four minutes of stereo audio take a few seconds on two cores.
 
     Args:
         track: the track with its estimates.
         frontend: front end whose amplitudes are compared; its floor is not applied.
         sample_rate_hz: sample rate of the track.
-        post_variants: postprocessing functions by name; each is applied to the features of `raw`
+        post_variants: postprocessing functions by name; each is applied to the features of `raw`,
             and the result is scored.
 
     Raises:
@@ -179,14 +180,19 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         tracks: results of `score_track`, all with the same systems.
 
     Returns:
-        dict: ``systems``; ``num_tracks`` and ``num_silent``; ``tracks``, one dict per track with
-        the fields of `TrackScores`; ``summary[system][score]`` with the ``mean`` and ``sd`` (n - 1)
-        of the ``num_tracks`` finite scores, the ``median`` of all scores except NaN, and
-        ``num_infinite``; ``tests[score]``, if there are both `raw` and `post`, with two t-tests of
-        raw against post over the tracks on which both are finite: ``independent`` (Student's, as in
-        Ligtenberg 2022) and ``paired``, each with ``difference``, ``interval`` (95 %), ``t``,
-        ``df``, ``p_value`` and ``num_tracks``; and ``post_variants``, for each postprocessing
-        variant the same summary of its amplitude SDR and a ``paired`` test against `raw`.
+        dict:
+
+        - ``systems``: names of the systems.
+        - ``num_tracks``, ``num_silent``: numbers of tracks and of tracks with a silent target.
+        - ``tracks``: one dict per track with the fields of `TrackScores`.
+        - ``summary[system][score]``: ``mean`` and ``sd`` (n - 1) of the ``num_tracks`` finite
+          scores, ``median`` of all scores except NaN, and ``num_infinite``.
+        - ``tests[score]``, if there are both `raw` and `post`: two t-tests of `raw` against `post`
+          on the tracks for which both scores are finite, ``independent`` (Student's, as in
+          Ligtenberg 2022) and ``paired``. Each has ``difference``, ``interval`` (95 %), ``t``,
+          ``df``, ``p_value`` and ``num_tracks``.
+        - ``post_variants``: for each postprocessing variant, the same summary of its amplitude SDR
+          and a ``paired`` test against `raw`.
 
     Raises:
         ValueError: there are no tracks, or tracks have different systems.
@@ -231,7 +237,7 @@ def example(
     start_s: float = 0.0,
     duration_s: float = 10.0,
 ) -> Example:
-    """Return dB spectrograms of an excerpt: mixture, the estimate of each system, and target."""
+    """Return dB spectrograms of an excerpt of the mixture, of each estimate and of the target."""
     hop, length = frontend.hop_length, frontend.frame_length
     first = round(start_s * sample_rate_hz / hop)
     last = first + max(1, round(duration_s * sample_rate_hz / hop))
@@ -292,16 +298,17 @@ def ideal_estimate(
 
     Args:
         mixture, target, remainder: float (T, C).
-        frontend: front end whose frame length, hop length and window are used, with all bins. The
-            track is padded with silence at both ends so that every sample can be reconstructed.
+        frontend: front end whose frame length, hop length and window are used; the mask covers all
+            bins. The track is padded with silence at both ends so that every sample can be
+            reconstructed.
 
     Returns:
         float32 (T, C).
     """
     signals = np.stack([mixture, target, remainder], dtype=np.float32).swapaxes(1, 2)
     hop = frontend.hop_length
-    # Results within one frame of a block's edge differ from those of the entire track and are
-    # discarded.
+    # Results within one frame of a block's edge differ from the results for the entire track and
+    # are discarded.
     margin = -(-frontend.frame_length // hop) * hop
     step = _FRAMES_PER_BLOCK * hop
     estimate = np.empty(signals.shape[1:], np.float32)

@@ -1,4 +1,4 @@
-"""Experiments: train and evaluate the system of a config, and report on it in a workdir."""
+"""Experiments: training and evaluation of the system that a config describes, with a report."""
 
 import contextlib
 import os
@@ -48,15 +48,15 @@ def run(
     Args:
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
-        folder: the workdir, which may be a URL; repeats are stored in its folders `seed_N`.
-        mode: 'train' trains, resuming if there is a checkpoint, and evaluates; 'eval' evaluates
-            the trained parameters.
+        folder: the workdir, which may be a URL; repeats are stored in its `seed_N` folders.
+        mode: 'train' trains (resuming from a checkpoint if there is one) and evaluates; 'eval' only
+            evaluates the trained parameters.
         part: (I, N) to run only every N-th repeat, starting with the I-th, as one job of an array.
         collect: run nothing and report on the repeats that have finished.
 
     Returns:
         The report. For several repeats, it is the report of the first one, with a summary of all
-        under `repeats`; for a part of the repeats, it is an empty dict.
+        repeats under `repeats`. For a part of the repeats, it is an empty dict.
 
     Raises:
         UserError: the config, dataset or workdir is invalid, or another run uses the workdir.
@@ -193,7 +193,7 @@ def _run_once(
 def _check_data(
     dataset: data.Dataset | data.StemDataset, splits: data.Splits, folder: Path, mode: str
 ) -> str:
-    """Compare the data with those that a system was trained on, or record them before training.
+    """Compare the data with the data that a system was trained on; record them before training.
 
     Returns:
         A line for the user if the data have changed but can still be used, otherwise "". Systems

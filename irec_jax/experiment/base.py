@@ -30,7 +30,7 @@ TaskT = TypeVar("TaskT", Recognition, Separation)
 DatasetT = TypeVar("DatasetT", data.Dataset, data.StemDataset)
 
 
-#: Runs with at most this many training steps are debug runs; those of `debug` configs take 6.
+#: Runs with at most this many training steps count as debug runs; `debug` configs take 6 steps.
 _DEBUG_STEPS = 30
 
 
@@ -57,7 +57,7 @@ class Trained(Generic[Examples]):
 
 
 class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
-    """A config with its dataset, its task, and one compiled step that all repeats share.
+    """A config with its dataset, its task, and a compiled training step that all repeats share.
 
     Subclasses add the task-specific parts: the abstract methods, and `reports`, the module that
     assembles and writes reports. `unit` names the training examples.
@@ -93,11 +93,11 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def describe_dataset(self) -> str:
-        """Return a short description of the dataset: number of examples, and split."""
+        """Return a short description of the dataset: its number of examples and its split."""
 
     @abc.abstractmethod
     def describe_splits(self, splits: data.Splits[Examples]) -> str:
-        """Return a short description of the number of training and validation songs or tracks."""
+        """Return a short text with the numbers of training and validation songs or tracks."""
 
     @abc.abstractmethod
     def split(self, seed: int) -> data.Splits[Examples]:
@@ -114,7 +114,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def report(self, trained: Trained[Examples]) -> dict:
-        """Evaluate, write the report to the folder, log its summary, and return it.
+        """Evaluate a repeat, write the report to its folder, log a summary, and return the report.
 
         The duration of the evaluation is added to `trained.durations_s`.
         """
@@ -216,8 +216,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         """Add the entries of `system.json` that are known only after the evaluation.
 
         If `--mode=eval` is run with other evaluation settings, `system.json` does not change, so
-        that the system is applied as before. A restarted training run writes its settings when it
-        starts.
+        that applying the system gives the same results as before. A restarted training run writes
+        its settings when it starts.
         """
 
         def differences() -> list[str]:
@@ -263,7 +263,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     ) -> Callable[[Any, Any], dict[str, float]]:
         """Return the function that validates the model after each epoch.
 
-        It also computes the scores that training monitors.
+        The function also computes the scores that training monitors.
 
         Args:
             batches: the batches of the validation split.
@@ -283,13 +283,13 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def train(
         self, splits: data.Splits[Examples], folder: Path, seed: int
     ) -> tuple[Any, Any, loop.Progress]:
-        """Train; return the best parameters and model state, on the host, and the progress."""
+        """Train a model; return its best parameters and state, on the host, and the progress."""
         config, task = self.config, self.task
         batches = self.training_batches(splits.training, folder, seed=seed)
         valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
         params, model_state = task.init(jax.random.key(seed))
-        if self.initial:  # replaced if this run resumes from a checkpoint of its own
+        if self.initial:  # replaced if this run resumes from its own checkpoint
             params, model_state = self.initial.apply(params, model_state)
         # Written before the first checkpoint, so that every checkpoint is a complete system.
         self.write_system(folder)

@@ -23,7 +23,7 @@ _FREE_KEYS = ("dropout", "dtype")
 
 @dataclasses.dataclass(frozen=True)
 class Initial:
-    """Parameters and model state of a trained system, which training starts from.
+    """Parameters and model state of a trained system, used as the starting point of training.
 
     Attributes:
         arrays: arrays by name; see `packaged.flatten`. The arrays of the last layer are missing if
@@ -33,7 +33,7 @@ class Initial:
     arrays: Mapping[str, np.ndarray]
 
     def apply(self, params: Any, model_state: Any) -> tuple[Any, Any]:
-        """Replace arrays of the parameters and model state by those of the trained system."""
+        """Replace parameters and model state with the arrays of the trained system."""
         return packaged.unflatten(self.arrays, params, model_state)
 
 
@@ -42,7 +42,7 @@ def load_initial(
 ) -> Initial | None:
     """Load the trained system that `training.init_from` names; return None if it is not set.
 
-    The number of parameters that are taken from it, and which ones are new, is logged.
+    Logs how many parameters are taken from the trained system, and which parameters are new.
 
     Args:
         config: the resolved config.
@@ -86,7 +86,7 @@ def _load(
 
 
 def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that determine what a system computes, by key and in JSON types.
+    """Return the settings that determine the output of a system, by key and as JSON types.
 
     Args:
         system: `task`, `sample_rate_hz`, `frontend` and `config` of `system.json`.
@@ -108,7 +108,7 @@ def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(section: Mapping[str, Any], find: Callable[[str], Callable]) -> dict[str, Any]:
-    """Return a section with the defaults of the arguments that it omits; the name comes first."""
+    """Return a section, completed with the defaults of omitted arguments; the name comes first."""
     known = registry.parameters(find(section["name"])) or {}
     defaults = {key: parameter.default for key, parameter in known.items() if key != "parent"}
     return {"name": section["name"]} | defaults | dict(section)
@@ -156,7 +156,7 @@ def _describe(source: str, shapes: Mapping[str, Any], new: set[str]) -> str:
     num_taken = sum(size for size, is_new in sizes.values() if not is_new)
     line = f"{num_taken:,} parameters from {source}"
     if not new:
-        return f"{line}, all of the network"
+        return f"{line} (the complete network)"
     num_new = sum(size for size, is_new in sizes.values() if is_new)
     names = ", ".join(name for name, (_, is_new) in sizes.items() if is_new)
     return f"{line}; {num_new:,} new, because the classes differ ({names})"

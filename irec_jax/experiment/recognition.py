@@ -118,7 +118,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         return None if kind == "none" else kind
 
     def _read_class_weights(self, folder: Path) -> dict[str, Any]:
-        """Return the class weights that a system was trained with, or {} if there are none."""
+        """Return the class weights used to train a system, or {} if there are none."""
         file = folder / _CLASS_WEIGHTS
         if not self._class_weights_kind or not file.exists():
             return {}
@@ -211,7 +211,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         tuning: recognition.Predictions,
         splits: data.Splits[data.Clips],
     ) -> tuple[dict, dict]:
-        """Return the scores of the model and those of the baselines on the same splits.
+        """Return the scores of the model and of the baselines on the same splits.
 
         Baselines are computed on process 0 only, if the config enables them.
         """

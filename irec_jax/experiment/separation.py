@@ -88,11 +88,11 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _score(
         self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example | None]:
-        """Score the tracks, which are divided among the processes.
+        """Score the tracks, divided among the processes.
 
         Returns:
-            The scores of all tracks, on every process; and, on process 0, spectrograms of the first
-            track whose target is not silent.
+            The scores of all tracks (on every process), and spectrograms of the first track whose
+            target is not silent (on process 0).
         """
         frontend, rate_hz = self.task.frontend, self.dataset.sample_rate_hz
         examples: dict[int, separation.Example] = {}
@@ -129,9 +129,9 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         return scores, examples[first]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
-        """Return estimates for a track: features of the mean of its channels, and waveforms.
+        """Return the estimated features (of the mean of the channels) and waveforms of a track.
 
-        Ligtenberg (2022) scores the features.
+        The scores of Ligtenberg (2022) are computed from the features.
         """
         task = self.task
 

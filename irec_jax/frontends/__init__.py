@@ -1,4 +1,4 @@
-"""Front ends: model inputs from waveforms.
+"""Front ends, which compute model inputs from waveforms.
 
 A front end is a subclass of `FrontEnd`: a frozen dataclass of static settings that can be written
 as JSON (checkpoints store its `dataclasses.asdict`). It has the following members:
@@ -10,8 +10,8 @@ as JSON (checkpoints store its `dataclasses.asdict`). It has the following membe
 - `axes`, the names of the axes of that shape, such as `time` and `frequency` for spectrograms.
 
 Front ends that depend on the sample rate have a field `sample_rate_hz`. A front end whose input is
-not audio (`stored`) gives the length of its 'waveforms' as `num_values`. Batched and unbatched
-waveforms give the same features, also under jit and vmap.
+not audio (`stored`) has an attribute `num_values`, the length of its 'waveforms'. Batched and
+unbatched waveforms give the same features, including under jit and vmap.
 """
 
 from typing import Any
@@ -51,10 +51,10 @@ FRONTENDS = {
 
 
 def find(name: str) -> type[FrontEnd]:
-    """Return a front end class, given a key of `FRONTENDS` or `module:Class` in another package.
+    """Return the front-end class for a key of `FRONTENDS` or for `module:Class` in another package.
 
     Raises:
-        UserError: see `registry.find_class`.
+        UserError: if the class cannot be found (see `registry.find_class`).
     """
     return registry.find_class("front end", FRONTENDS, name, FrontEnd)
 

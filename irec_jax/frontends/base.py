@@ -1,4 +1,4 @@
-"""Base class of the front ends, and checks of their settings whose errors name the config key."""
+"""Base class of front ends, and checks of their settings with errors that name the config key."""
 
 import abc
 import functools
@@ -53,7 +53,7 @@ class FrontEnd(abc.ABC):
             AssertionError: if `waveform` does not have a floating-point dtype or has no samples.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the length does not fit
+        self.output_shape(waveform.shape[-1])  # raises an error if the length is invalid
         return _compute(self, waveform, num_samples, keys)
 
     @abc.abstractmethod
@@ -93,7 +93,7 @@ def _compute(frontend: FrontEnd, waveform: Array, num_samples: Any, keys: Any) -
 
 
 def setting_error(message: str) -> UserError:
-    """Return the error with a message that begins with the name of a setting."""
+    """Return the error for a message that begins with the name of a setting."""
     return UserError(f"frontend.{message}")
 
 

@@ -41,8 +41,8 @@ class Gate:
         fill: 'floor' for the floor of the front end (silence), or 'zero' for 0 dB.
 
     Raises:
-        UserError: if a value is out of range; the message names the key of the config section
-            `frontend`.
+        UserError: if a value is out of range; the message names the key in the `frontend` config
+            section.
     """
 
     post_db: float
@@ -67,10 +67,10 @@ class Gate:
         Args:
             features: spectrograms, each with its own reference.
             frontend: the front end of the features.
-            segment_frames: number of frames per segment, where the last segment may be shorter; if
-                None, all frames are one segment.
-            maximum: largest value of the track that each spectrogram is a part of; if None, the
-                spectrogram is the complete track.
+            segment_frames: number of frames per segment (the last segment may be shorter); if None,
+                all frames are one segment.
+            maximum: largest value of the track to which each spectrogram belongs; if None, each
+                spectrogram is a complete track.
         """
         array = jnp if isinstance(features, jax.Array) else np
         reference = self._reference(array, features, segment_frames, maximum)

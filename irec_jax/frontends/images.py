@@ -35,9 +35,9 @@ class Stacked(FrontEnd):
     is white and silence is 128 / 255; samples outside -1..1 are black or white.
 
     Attributes:
-        side: side of the square in samples (367 in Goel for 3 s); longer waveforms are trimmed,
-            shorter ones padded with silence, which is grey. If 0, the smallest square that holds
-            the waveform.
+        side: side of the square in samples (367 in Goel for 3 s). Longer waveforms are trimmed, and
+            shorter ones are padded with silence, which is grey. If 0, the smallest square that
+            holds the waveform is used.
         size: rows and columns after resizing.
     """
 
@@ -130,10 +130,10 @@ class ImageAndChunks(FrontEnd):
     from `Stacked`, and `steps` and `num_steps` from `Chunks`.
 
     Attributes:
-        image: 'recurrence' or 'stacked'; settings of the other kind must keep their defaults.
+        image: 'recurrence' or 'stacked'; settings of the unused kind must keep their defaults.
         exponents, points, pooling: settings of `Recurrence`.
         side: setting of `Stacked`.
-        size: setting of both.
+        size: setting of both `Recurrence` and `Stacked`.
         chunk_samples: setting of `Chunks`.
     """
 
@@ -177,5 +177,5 @@ class ImageAndChunks(FrontEnd):
         return self._part(Recurrence) if self.image == "recurrence" else self._part(Stacked)
 
     def _part(self, kind: type[Part]) -> Part:
-        """Return a front end of the given class with the settings of this one."""
+        """Return a front end of the given class with its settings copied from this front end."""
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})

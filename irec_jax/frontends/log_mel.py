@@ -23,8 +23,8 @@ class LogMel(FrontEnd):
     """Log-mel spectrogram: log(mel bands of |STFT|^power + offset), natural logarithm.
 
     The features are float32 (..., frames, num_mels), lowest band first, >= log(offset); values and
-    gradients are finite, also for silence. The defaults are those of Han et al. (2017): magnitudes
-    of a 1,024-sample STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
+    gradients are finite, even for silence. The defaults follow Han et al. (2017): magnitudes of a
+    1,024-sample STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
 
     **Frames.** Centred framing gives 1 + floor(T / hop) frames, as in librosa: 44 for 1.0 s. The
     last frame extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T
@@ -32,12 +32,12 @@ class LogMel(FrontEnd):
     paper's 43 x 128 for 1 s. The other frames equal librosa's.
 
     **Offset.** Waveforms should be divided by their peak. A sinusoid of amplitude 1 then gives
-    about 10 in a low band with the default settings, 80 dB above an offset of 1e-3: silence becomes
-    -6.9, the loudest bands about 2. In mixtures of pop music, about 99 % of the values are above
+    about 10 in a low band with the default settings, 80 dB above an offset of 1e-3. Silence becomes
+    -6.9, and the loudest bands become about 2. In pop music, about 99 % of the values are above
     1e-3, so music keeps its detail. With an offset of 1e-6, digital silence would become -13.8, and
     padding and pauses would take up half of the input range. The scale of the bands depends on
     `power` and `mel_norm` (without normalisation, they are 30 to 300 times larger), so changing
-    these settings requires another offset.
+    these settings requires a different offset.
 
     Attributes:
         sample_rate_hz: sample rate of the waveforms.
@@ -45,13 +45,13 @@ class LogMel(FrontEnd):
         hop_length: samples between the starts of frames.
         num_mels: number of mel bands.
         min_hz: lower edge of the first band.
-        max_hz: upper edge of the last band; if None, half of the sample rate.
+        max_hz: upper edge of the last band; if None, half the sample rate.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
-        power: exponent of the magnitude: 1 is magnitude, 2 is power.
+        power: exponent of the magnitude: 1 for magnitude, 2 for power.
         mel_scale: 'slaney' or 'htk'.
-        mel_norm: 'slaney' (triangles of area 1 over Hz) or None (peaks of 1).
+        mel_norm: 'slaney' (triangles with an area of 1 in Hz) or None (peaks of 1).
         padding: 'center', 'end' (ceil(T / hop) frames) or 'none' (only complete frames).
-        drop_last: remove the last frame with 'center'; ignored with other paddings.
+        drop_last: remove the last frame with padding 'center'; ignored otherwise.
         offset: value added before the logarithm, > 0.
 
     Warns:
@@ -129,7 +129,7 @@ class LogMel(FrontEnd):
         def features(waveform: Array | np.ndarray) -> Array:
             spectrum = stft.stft(waveform, window=self.window, **self._framing)
             magnitudes = _magnitude_power(spectrum[..., :num_frames, :], self.power)
-            # Full precision, because the default on GPUs and TPUs has only 8 to 10 bits.
+            # Use full precision, because the default on GPUs and TPUs is only 8 to 10 bits.
             bands = jnp.matmul(magnitudes, filterbank, precision="highest")
             return jnp.log(bands + self.offset)
 

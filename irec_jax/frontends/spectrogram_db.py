@@ -31,22 +31,22 @@ class SpectrogramDb(FrontEnd):
 
     features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db, where X is the STFT. X is
     not scaled: a sinusoid of amplitude 1 has a level of 20 log10(sum(w) / 2), which is 60 dB with
-    the defaults, and no signal in -1..1 exceeds 66 dB. The paper states no floor; -100 dB, which is
-    160 dB below that sinusoid, preserves all 16-bit audio. The features are float32
-    (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db; the gradient is 0
-    at the floor.
+    the defaults, and no signal in -1..1 exceeds 66 dB. The paper does not state a floor; the
+    default of -100 dB, 160 dB below this sinusoid, preserves all 16-bit audio. The features are
+    float32 (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db; the
+    gradient is 0 at the floor.
 
     Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples give
-    ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames` have the
-    value of the floor. Only the lowest `num_bins` bins are kept; the default omits the Nyquist bin.
-    With the defaults, the features have 2048 x 128 values, as in the paper.
+    ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; the remaining frames up to `num_frames`
+    are filled with the floor. Only the lowest `num_bins` bins are kept; the default omits the
+    Nyquist bin. With the defaults, the features have 2048 x 128 values, as in the paper.
 
     Attributes:
         frame_length: samples per STFT frame.
         hop_length: samples between the starts of frames.
         num_bins: number of lowest bins to keep, at most frame_length // 2 + 1.
         num_frames: number of frames of the features.
-        floor_db: smallest level in dB, also for silence.
+        floor_db: smallest possible level in dB, reached for silence.
         scale_db: divisor of the levels in dB.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
     """
@@ -111,7 +111,7 @@ class SpectrogramDb(FrontEnd):
         return jnp.maximum(features * self.scale_db, self.floor_db)
 
     def amplitudes(self, features: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-        """Convert features to |X|; values at the floor or below become 0."""
+        """Convert features to |X|; values at or below the floor become 0."""
         # The margin allows for the rounding of features at the floor.
         audible = features > self.floor_db / self.scale_db + 1e-6
         decibel = jnp.where(audible, features * self.scale_db, 0.0)
@@ -139,8 +139,8 @@ class SpectrogramDb(FrontEnd):
         phase, the signal-to-noise ratio is 97 to 122 dB after the first 300 samples (23 to 33 dB
         including them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || is
         -21 to -23 dB after 32 iterations, -26 to -30 dB after 100, and -16 to -18 dB after 32
-        without momentum. The waveforms then differ from the originals (below 0 dB), because
-        magnitudes do not determine the phase.
+        without momentum. With Griffin-Lim, the waveforms differ from the originals (signal-to-noise
+        ratios below 0 dB), because magnitudes do not determine the phase.
 
         Args:
             features: features as returned by this front end.

@@ -1,1 +1,1 @@
-"""Inference with trained models: decisions about clips, and separated signals of any length."""
+"""Inference with trained models: labels for clips, and separation of recordings of any length."""

@@ -1,6 +1,6 @@
 """Aggregation of window probabilities (Han et al. 2017, section III-D).
 
-Scores of a clip:
+Clip scores:
 
 | name | clip score of a class | fixed threshold |
 |---|---|---|
@@ -10,11 +10,11 @@ Scores of a clip:
 | `top` | mean of the largest quarter of its window probabilities | 0.50, as for `max` |
 
 `max` and `top` are not from the paper. With `s2` the strongest class scores exactly 1 and is always
-detected, unless all probabilities are 0: then all scores are 0. With the others a clip may have no
-label.
+detected, unless all probabilities are 0, in which case all scores are 0. With the other scores, a
+clip may have no labels.
 
-Scores over time are `s2` in a sliding context of a few windows or, with `max` and `top`, the
-probabilities themselves.
+Scores over time are computed like `s2`, over a sliding context of a few windows. With `max` and
+`top`, they are the window probabilities themselves.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def maximum(
 def top(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
-    """Return the mean of the largest values of each class, a quarter of the windows (rounded up).
+    """Return the mean of the largest quarter (rounded up) of the probabilities of each class.
 
     This detects a class that plays in only part of a long clip, without relying on a single window.
     """
@@ -69,7 +69,7 @@ class Aggregation:
     """A clip score with its fixed threshold and the grid for tuning thresholds.
 
     The grids contain the paper's values (S1 0.02 .. 0.18, S2 0.20 .. 0.60) and extend beyond them
-    in the same steps, for models with a different range of probabilities.
+    with the same step size, for models with a different range of probabilities.
     """
 
     function: Callable[
@@ -135,7 +135,7 @@ def activity(
     Args:
         probabilities: probabilities of consecutive windows.
         audible: whether each window is audible; silent windows score 0.
-        context_windows: odd number of windows in a centred context.
+        context_windows: number of windows in the context, which is centred on a window; odd.
 
     Returns:
         Scores in 0..1.
@@ -151,9 +151,9 @@ def activity(
 def window_edges_s(
     times_s: Float[np.ndarray, " windows"], duration_s: float
 ) -> Float[np.ndarray, " edges"]:
-    """Return the boundaries in seconds of the times that windows represent.
+    """Return the boundaries, in seconds, of the time spans that windows represent.
 
-    A window represents the time between the midpoints to its neighbours; the first time starts at 0
+    The boundary between two windows is halfway between their centres. The first span starts at 0,
     and the last one ends at `duration_s`.
 
     Args:
@@ -169,7 +169,7 @@ def is_active(
     """Return where the activity reaches a threshold; silence (activity 0) is never active.
 
     Args:
-        activity: result of `activity`, or a part of it.
+        activity: result of `activity`, or a slice of it.
         threshold: a single threshold, or one per class along the last axis.
     """
     return (activity >= threshold) & (activity > 0)

@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.special
 from jaxtyping import Float, Shaped
 
-#: Probabilities closer to 0 or 1 than this have no finite logit in float32.
+#: Probabilities are clipped to this distance from 0 and 1, so that their logits are finite.
 _EPS = 1e-7
 #: Strength of the quadratic penalty on the logarithm of the scale and on the offsets.
 _PRIOR = 2.0
@@ -44,9 +44,9 @@ class Calibration:
 def fit(
     labels: Shaped[np.ndarray, "clips classes"], probabilities: Float[np.ndarray, "clips classes"]
 ) -> Calibration:
-    """Return the calibration with the smallest binary cross-entropy.
+    """Return the calibration that minimises the binary cross-entropy.
 
-    Weak priors keep the scale near 1 and the offsets near 0 for classes with few clips.
+    Weak priors keep the scale near 1, and the offsets of classes with few clips near 0.
 
     Args:
         labels: non-zero where the class is present.

@@ -1,4 +1,4 @@
-"""Overlapping windows and segments of audio read in blocks, and averages of their overlaps."""
+"""Overlapping windows and segments of audio that is read in blocks, and overlap averaging."""
 
 import collections
 import itertools
@@ -15,12 +15,12 @@ Predict = Callable[
     [Float32[np.ndarray, "batch samples"]], Float[Array | np.ndarray, "batch bins frames"]
 ]
 
-# Factor on the weights of frames that extend beyond their window.
+# Weight factor for frames that extend beyond their window.
 _INCOMPLETE_FRAME_WEIGHT = np.float32(1e-9)
 
 
 def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return float32 weights (N,) > 0 of a window's frames, and a mask (N,) of complete ones."""
+    """Return positive weights (N,) for the frames of a window, and a mask of complete frames."""
     index = np.arange(frontend.num_real_frames(window_samples))
     weights = np.square(np.sin(np.pi * (index + 0.5) / len(index)))
     is_complete = index * frontend.hop_length + frontend.frame_length <= window_samples
@@ -30,7 +30,7 @@ def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.nda
 def channels_first(
     blocks: Iterable[Shaped[np.ndarray, "..."]],
 ) -> Iterator[Float32[np.ndarray, "channels _samples"]]:
-    """Yield blocks of floats (samples, channels) as float32 (channels, samples)."""
+    """Convert blocks of floats (samples, channels) to float32 (channels, samples)."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)
@@ -60,7 +60,7 @@ def frame_aligned_windows(
     hop_length: int,
     hop_frames: int,
 ) -> Iterator[tuple[int, Float[np.ndarray, "channels {window_samples}"]]]:
-    """Yield windows of a recording that is read in blocks; the last one is aligned to its end.
+    """Yield windows of a recording that is read in blocks, the last one aligned to the end.
 
     Yields:
         The index of the first frame and the samples of each window. The last window is zero-padded
@@ -92,13 +92,13 @@ def frame_aligned_windows(
 def overlapping_segments(
     blocks: Iterable[Shaped[np.ndarray, "... _length"]], *, length: int, step: int, overlap: int
 ) -> Iterator[tuple[Shaped[np.ndarray, "... {length}"], int]]:
-    """Yield overlapping segments, along the last axis, of an array that is read in blocks.
+    """Yield overlapping segments of an array that is read in blocks along its last axis.
 
     Args:
         blocks: consecutive parts of the array.
         length: length of a segment.
         step: distance between the starts of segments.
-        overlap: the rest of the array becomes another segment only if it is longer than this.
+        overlap: the rest of the array forms another segment only if it is longer than this.
 
     Yields:
         Each segment, the last one zero-padded, and its length without padding. There is at least
@@ -179,7 +179,7 @@ def average_overlaps(
     """Yield, in order, the weighted averages of the features of overlapping windows.
 
     Args:
-        window_features: index of the first frame, and features, of each window.
+        window_features: the index of the first frame and the features of each window.
         frontend: the front end of the features.
         window_samples: length of a window.
 
@@ -191,7 +191,7 @@ def average_overlaps(
     following = next(window_features, None)
     while following is not None:
         (start, features), following = following, next(window_features, None)
-        # Only zeros follow the last window: all of its frames are complete.
+        # Only zeros follow the last window, so all of its frames are complete.
         counted = is_complete | (following is None)
         sums = weights * np.where(counted, np.float32(1), _INCOMPLETE_FRAME_WEIGHT)
         total, num_shared = features * sums, len(carried_weights)

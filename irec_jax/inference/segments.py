@@ -54,8 +54,8 @@ def to_csv(
     Args:
         segments: the segments.
         name: title of the column with the names of the segments.
-        systems: name of a segment -> names of the systems that recognise its class. If given, they
-            are joined by ` + ` in an additional column.
+        systems: name of a segment -> names of the systems that recognise its class. If given, an
+            additional column contains these names, joined by ` + `.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -3,20 +3,21 @@
 Windows start on the frame grid of the spectrogram, several hops apart, so that each frame i of the
 recording, which starts at sample i * hop_length, is in at least one window. The first window starts
 with the recording and the last one ends with it, because models rarely see silence next to music in
-training. The estimates of a frame, features in dB, are averaged with weights that decrease towards
-the edges of a window. A frame that extends beyond its window lacks some samples, and this estimate
-counts only if no other window contains the frame. (At the end of a recording nothing is missing,
-because only zeros follow.) Signals are synthesised from overlapping segments of frames, which are
-longer than a window, and then cross-faded.
+training. The estimates of a frame (features in dB) are averaged with weights that decrease towards
+the edges of a window. If a frame extends beyond a window, some of its samples are missing there,
+and the estimate from this window counts only if no other window contains the frame. (Nothing is
+missing at the end of a recording, because only zeros follow.) Signals are synthesised from
+overlapping segments of frames, which are longer than a window, and then cross-faded.
 
 Everything is a generator: blocks of audio go in, blocks of the estimate come out, and memory holds
 only a few windows, regardless of the length of the recording. Neither the result nor the sizes of
-the output blocks depend on how the audio was divided into blocks. Channels are separate examples.
+the output blocks depend on how the audio was divided into blocks. Each channel is processed as a
+separate example.
 
-The recording is padded at the start with zeros of one frame length, rounded up to whole hops, and
-the padding is removed again: otherwise the first samples, where analysis windows are nearly 0,
-would be undetermined. Frames that start in the padding are attenuated like the first frame of the
-recording.
+The start of the recording is padded with one frame of zeros, rounded up to whole hops, and the
+padding is removed from the result. Without it, the first samples, where the analysis windows are
+nearly 0, would be undetermined. Frames that start in the padding are attenuated like the first
+frame of the recording.
 """
 
 import functools
@@ -49,7 +50,7 @@ class SpectrogramSegment(NamedTuple):
 
     Segments overlap. The new part of a segment starts at frame f = ceil(frame_length / hop_length)
     and at sample f * hop_length; it has `num_new_frames` frames and `num_new_samples` samples. The
-    new parts of all segments, concatenated, are the recording.
+    new parts of all segments, concatenated, form the recording.
 
     Attributes:
         mixture: the (frames - 1) * hop_length + frame_length samples that the frames cover.
@@ -79,12 +80,12 @@ def separate_blocks(
 ) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
 
-    The arguments are those of the two functions. To synthesise several signals from the same
+    The arguments are passed to these two functions. To synthesise several signals from the same
     estimates, for example with and without `post`, call the functions separately, with
     `itertools.tee` in between.
 
     Yields:
-        Blocks with the same total number of samples as those of the mixture.
+        Blocks with the same total number of samples as the mixture.
     """
     segments = estimate_segments(
         blocks,
@@ -148,15 +149,15 @@ def estimate_segments(
     """Yield the features that a model estimates for a recording, in overlapping segments.
 
     Args:
-        blocks: float arrays (samples, channels) of any lengths at the model's sample rate.
+        blocks: float arrays (samples, channels) of any length, at the model's sample rate.
         predict: maps a batch of `batch_size` windows to the features of the target; the last batch
             is padded with zeros. It may return an array that is still being computed, and must
             treat windows independently.
         frontend: the front end of the model.
         window_samples: length of the windows on which the model was trained.
         hop_frames: distance between windows in frames, at most the length of a window. There are no
-            seams if neighbouring windows share the frames that extend beyond the end of a window, 3
-            with the defaults.
+            seams if neighbouring windows share the frames that extend beyond the end of a window (3
+            frames with the default settings).
         batch_size: windows per batch.
 
     Yields:
@@ -240,18 +241,18 @@ def resynthesise(
 ) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield signals that are synthesised from estimated features.
 
-    Frequency bins that the front end drops are 0.
+    Frequency bins that the front end drops are set to 0.
 
     Args:
         segments: result of `estimate_segments`.
         frontend: front end of the estimates.
-        post: gate that replaces soft features, or None. With the reference 'track' all segments are
-            estimated, and stored in a temporary file, before the first block is yielded.
-        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
+        post: gate that replaces soft features, or None. If its reference is 'track', all segments
+            are estimated and stored in a temporary file before the first block is yielded.
+        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', starting from it.
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
     Yields:
-        Blocks with as many samples in total as in the recording.
+        Blocks with the same total number of samples as the recording.
 
     Raises:
         UserError: if the hop is too long for the analysis windows to determine every sample.
@@ -330,7 +331,7 @@ def _num_frames_before(frontend: SpectrogramDb) -> int:
 
 
 def _num_new_frames(num_window_frames: int, num_before: int) -> int:
-    """Return the distance between segments in frames: a window, or more for the cross-fade."""
+    """Return the distance between segments in frames, at least one window and two cross-fades."""
     return max(num_window_frames, 2 * num_before)
 
 

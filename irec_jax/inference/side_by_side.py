@@ -95,8 +95,8 @@ def resynthesise_joined(
         features: the estimate, from `estimate_joined`.
         frontend: front end of the estimate.
         window_samples: length of a window.
-        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from
-            random angles.
+        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', starting from random
+            phases.
         num_iterations: number of Griffin-Lim iterations.
 
     Raises:
@@ -132,7 +132,7 @@ def _synthesise(
     keep_phase: bool,
     num_iterations: int,
 ) -> Array:
-    """Return signals (C, window_samples) that are synthesised from padded features."""
+    """Synthesise signals (C, window_samples) from padded features."""
     phase = None
     if keep_phase:
         spectrum = stft.stft(mixture, **frontend.framing)[..., : frontend.num_bins]

@@ -1,9 +1,9 @@
 """Sliding windows over clips of any length, packed across clips into full batches.
 
 Windows start one hop apart. The last one is aligned to the end of the clip, so that every sample is
-used. Only clips shorter than a window, including empty ones, are zero-padded, to one window. Audio
-is read block by block: memory holds the current block and two batches, regardless of the length of
-the clip.
+used. Only clips shorter than a window (including empty ones) are zero-padded, to the length of one
+window. Audio is read block by block: memory holds the current block and two batches, regardless of
+the length of the clip.
 """
 
 import collections
@@ -22,8 +22,8 @@ class ClipAudio:
     """The audio of a clip, as an array or in blocks, and its gain.
 
     Attributes:
-        samples: mono audio, int16 or float32: an array (samples,), or an iterable of such blocks of
-            any lengths.
+        samples: mono audio, int16 or float32: an array (samples,), or an iterable of such arrays of
+            any length.
         gain: absolute peak of the clip, as a float (int16 / 32768). If None, it is measured, which
             requires an array.
     """
@@ -68,7 +68,7 @@ def _check_sizes(window_samples: int, hop_samples: int) -> None:
 def window_starts(
     num_samples: int, *, window_samples: int, hop_samples: int
 ) -> Int64[np.ndarray, " windows"]:
-    """Return the first sample of every window of a clip.
+    """Return the index of the first sample of every window of a clip.
 
     A clip has 1 + ceil((num_samples - window_samples) / hop_samples) windows, or one if it is
     shorter than a window.
@@ -95,12 +95,12 @@ def sliding_windows(
     """Yield the windows of a clip that is read in blocks.
 
     Args:
-        blocks: arrays of one dtype and any lengths.
+        blocks: arrays of any length, all with the same dtype.
         window_samples: length of a window.
         hop_samples: distance between windows, at most the length of a window.
 
     Yields:
-        Windows, valid until the next one is requested; for a clip shorter than a window, one
+        Windows, each valid until the next one is requested. A clip shorter than a window yields one
         shorter array.
     """
     _check_sizes(window_samples, hop_samples)
@@ -168,7 +168,7 @@ def _batches(
     batch_size: int,
     dtype: np.dtype | type,
 ) -> Iterator[tuple[Batch, list[int]]]:
-    """Yield batches and, for each of their unmasked rows, the index of its clip."""
+    """Yield each batch with the clip indices of its unmasked rows."""
     packer = _Packer(window_samples, batch_size, dtype)
     for index, clip in enumerate(clips):
         gain = clip.peak()
@@ -208,12 +208,12 @@ def predict_clips(
             clips are int16.
 
     Yields:
-        The index of a clip and the probabilities of its windows (see `window_starts`), in the order
-        of the clips, as soon as its last window has been computed.
+        The index of each clip and the probabilities of its windows (see `window_starts`), in the
+        order of the clips. A clip is yielded as soon as its last window has been computed.
 
     Raises:
         ValueError: if sizes are invalid, if audio is not mono or does not match ``dtype``, or if a
-            clip in blocks has no gain. Errors from reading a clip propagate.
+            clip that is read in blocks has no gain. Errors from reading a clip propagate.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1")
@@ -248,7 +248,7 @@ def predict_clips(
 
 
 def _runs(values: list[int]) -> Iterator[tuple[int, slice]]:
-    """Yield each run of equal values as the value and the slice of the run."""
+    """Yield the value and the slice of each run of equal values."""
     first = 0
     for index in range(1, len(values) + 1):
         if index == len(values) or values[index] != values[first]:

@@ -1,4 +1,4 @@
-"""Grid search for thresholds of clip scores; `inference.aggregation` defines the fixed ones.
+"""Grid search for thresholds of clip scores; see `inference.aggregation` for fixed thresholds.
 
 A class is detected if its score reaches the threshold. Tuning evaluates the thresholds of a grid
 and keeps the one with the best F1; ties go to the threshold nearest to the default, then to the
@@ -26,7 +26,7 @@ class Sweep(NamedTuple):
 def apply(
     scores: Float[np.ndarray, "clips classes"], threshold: float | Float[np.ndarray, " classes"]
 ) -> Bool[np.ndarray, "clips classes"]:
-    """Return whether scores reach a threshold, either a common one or one per class."""
+    """Return whether scores reach a threshold, given a single threshold or one per class."""
     return np.asarray(scores) >= threshold
 
 
@@ -35,7 +35,7 @@ def sweep(
     scores: Float[np.ndarray, "clips classes"],
     grid: Sequence[float],
 ) -> Sweep:
-    """Return the F1 of labels and scores at each threshold of the grid."""
+    """Return the F1 at each threshold of the grid."""
     counts = [multilabel.count(labels, apply(scores, threshold)) for threshold in grid]
     counts = multilabel.Counts(*map(np.stack, zip(*counts, strict=True)))
     return Sweep(
@@ -60,7 +60,7 @@ def tune_single(
     *,
     default: float,
 ) -> float:
-    """Return the threshold of the grid with the best micro F1, common to all classes.
+    """Return the threshold of the grid with the best micro F1, for use with all classes.
 
     Args:
         labels: non-zero where the class is present.
@@ -79,10 +79,10 @@ def tune_per_class(
     *,
     default: float,
 ) -> Float64[np.ndarray, " classes"]:
-    """Return the threshold of the grid with the best F1 of each class.
+    """Return, for each class, the threshold of the grid with the best F1.
 
     A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
-    ``default``. The arguments are those of `tune_single`.
+    ``default``. For the arguments, see `tune_single`.
     """
     curve = sweep(labels, scores, grid)
     return np.array(

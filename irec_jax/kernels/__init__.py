@@ -1,8 +1,8 @@
 """Convolution, pooling, batch normalisation and recurrence with gradients that are fast on CPU.
 
 On CPU, these functions take a fraction of the time of XLA's own operations, especially in the
-backward pass. On other platforms, they lower to XLA's operations. They do not depend on a network
-architecture and work under jit, vmap and pmap.
+backward pass. On other platforms, they lower to XLA's operations. They do not depend on any
+particular network architecture and work under jit, vmap and pmap.
 
 - `conv2d`: convolution of images (NHWC), with `dilate_kernel` for dilated kernels.
 - `conv_general_dilated`: drop-in for `jax.lax.conv_general_dilated`, e.g. in `flax.linen.Conv`.

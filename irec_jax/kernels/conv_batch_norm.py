@@ -1,11 +1,12 @@
 """Convolution fused with the batch normalisation before and after it.
 
 Batch normalisation needs sums over the batch before it can change a single value. The convolution,
-the sums, the normalisation with ReLU and the next convolution would therefore each make another
+the sums, the normalisation with ReLU and the next convolution would therefore each need a separate
 pass over the image. Here, an activation is stored as the convolution returned it, together with the
 mean, scale and bias of its pending normalisation (`DeferredNorm`). The next convolution normalises
-the rows that it is working on, and returns its output together with the sums for normalising it. If
-a convolution has several inputs, as with skip connections, it also concatenates them on the fly.
+the rows that it is working on, and returns its output together with the sums needed to normalise
+that output. If a convolution has several inputs, as with skip connections, it also concatenates
+them on the fly.
 
 Only the CPU implementation is fused; on other platforms, XLA fuses the separate operations.
 """
@@ -83,7 +84,7 @@ def conv_with_moments(
         strides: vertical and horizontal stride.
         transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
         shift: value close to the mean of the outputs, which is subtracted before squaring because
-            the squares of a large mean would swamp the variance. It has no gradient.
+            the square of a large mean would swamp the variance. It has no gradient.
         mask: 1 for examples that are included in the sums, otherwise 0.
 
     Returns:
@@ -180,7 +181,7 @@ def _conv_with_moments(inputs, kernel, shift, mask, strides, transposed):
 
 @struct.dataclass
 class _Perturbed:
-    """Flags of the inputs that need gradients; the features fed to a network need none."""
+    """Flags for the inputs that need gradients; the features fed to a network do not."""
 
     inputs: tuple[bool, ...] = struct.field(pytree_node=False)
 

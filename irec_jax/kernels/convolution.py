@@ -1,9 +1,9 @@
 """Two-dimensional convolution with gradients that are fast on CPU.
 
 On CPU, XLA computes the kernel gradient as a convolution with a window as large as the image, which
-is 10 to 60 times slower than the forward pass, and dispatches the input gradient to a slow library
-call unless the convolution is padded. Here, both are expressed as operations that are fast on CPU:
-matrix products over a few examples at a time, and padded convolutions.
+is 10 to 60 times slower than the forward pass. It also dispatches the input gradient to a slow
+library call unless the convolution is padded. Here, both gradients are expressed as operations that
+are fast on CPU: matrix products over a few examples at a time, and padded convolutions.
 """
 
 import functools
@@ -37,7 +37,7 @@ def conv2d(
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Compute `conv_general_dilated` in the layout NHWC, HWIO -> NHWC."""
+    """Compute `conv_general_dilated` in the NHWC, HWIO -> NHWC layout."""
     return conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
 
@@ -57,9 +57,9 @@ def conv_general_dilated(
 
     In Flax: ``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 
-    The fast rules cover two-dimensional convolutions in the layout NHWC, HWIO -> NHWC with any
-    kernel size, stride and non-negative padding, but without dilation or groups. Everything else
-    is passed to `jax.lax.conv_general_dilated`.
+    The fast rules cover two-dimensional convolutions in the NHWC, HWIO -> NHWC layout with any
+    kernel size, stride and non-negative padding, but without dilation or groups. Everything else is
+    passed to `jax.lax.conv_general_dilated`.
 
     The rules consist of differentiable operations, so reverse-mode derivatives of any order work,
     including under jit, vmap and pmap. Forward mode (`jax.jvp`) is not supported.
@@ -179,7 +179,7 @@ def unit_stride_conv2d(
     """Return a convolution with a stride of 1; small kernels are unrolled.
 
     XLA's convolution is slow on CPU without any padding, so a row of zeros is added and the extra
-    output row removed. Negative padding crops the input.
+    output row is removed. Negative padding crops the input.
     """
     for axis, (low, high) in enumerate(pads, 1):
         x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)
@@ -269,7 +269,7 @@ def chunk_kernel_gradient(
     """Return the kernel gradient of a few examples; a tap is one pixel and channel of the kernel.
 
     This is a single product with the patches of all pixels. The transposed product takes 1.2 to 1.5
-    times as long, and so do several narrower products, row by row.
+    times as long, and so do several narrower, row-by-row products.
     """
     height, width, num_inputs, num_outputs = kernel_shape
     num_rows, num_columns = cotangent.shape[1:3]

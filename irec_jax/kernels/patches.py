@@ -1,6 +1,6 @@
 """Image patches as matrices: extraction (im2col) and its adjoint, overlap-add (col2im).
 
-Both process one block of rows of the image at a time; see `row_blocks`.
+Both process one block of image rows at a time; see `row_blocks`.
 """
 
 import functools
@@ -13,7 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int, Shaped
 
 # With fewer channels than this, complete runs of columns and then of rows are copied into the
-# patches, because copying single pixels with so few values is slow.
+# patches, because copying individual pixels is slow when each has so few values.
 _FEW_CHANNELS = 8
 
 Sizes = tuple[int, ...]  # vertical and horizontal
@@ -41,7 +41,7 @@ class Im2Col:
     def pad(
         self, x: Float[Array, "batch height width inputs"], more_rows: int
     ) -> Float[Array, "batch padded_height padded_width inputs"]:
-        """Return the image, padded for `more_rows` rows of patches beyond the last one."""
+        """Return the image with padding for `more_rows` rows of patches beyond the last one."""
         (top, bottom), columns = self.pads
         rows = (top, bottom + more_rows * self.strides[0])
         return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
@@ -100,8 +100,8 @@ class Im2Col:
     ) -> Float[Array, "narrow wide"]:
         """Return the kernel gradient, given patches and the cotangents of their outputs.
 
-        The narrower of the two is first transposed into the memory layout that the product needs,
-        which is up to 1.5 times as fast.
+        The narrower of the two factors is first transposed into the memory layout that the product
+        needs, which is up to 1.5 times as fast.
         """
         pair = [patches, outputs]
         if outputs.shape[-1] < patches.shape[-1]:

@@ -22,7 +22,7 @@ def max_pool(
     *,
     strides: Sequence[int] | None = None,
 ) -> Float[Array, "batch rows columns channels"]:
-    """Return the maxima of windows, without padding; incomplete windows are dropped.
+    """Return the maximum of each window, without padding; incomplete windows are dropped.
 
     The gradient of a window goes to its maximum, or to the first one (row by row) if several values
     are equal. If windows do not overlap, only the position of the maximum is stored for the
@@ -91,7 +91,7 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
 def _scatter_to_windows(argmax, values, window):
-    """Return windows, as from `_split_windows`, with values at the maxima and 0 elsewhere."""
+    """Return windows, as in `_split_windows`, with values at the maxima and 0 elsewhere."""
     positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
     positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions

@@ -5,7 +5,7 @@ matrices for each weight at every step. Here, the derivative is written out:
 
 - The inputs of many steps are projected by one matrix product, outside the loop over time.
 - The backward loop computes only the cotangents of the gates before their activations. The local
-  derivatives that it needs are computed beforehand for many steps at once; the gradients of the
+  derivatives that it needs are computed beforehand for many steps at once. The gradients of the
   weights and inputs are computed afterwards by one matrix product each.
 - The backward pass runs segment by segment, so that its data stays in the caches. For sequences of
   more than `MAX_STORED_STEPS` steps, only the state before each segment is stored; the rest is
@@ -28,8 +28,9 @@ from jaxtyping import Float, Int
 
 from irec_jax.kernels.recurrent_cells import CELLS, Cell
 
-#: Up to this many steps, nothing is recomputed. With an LSTM of 50 units and a batch of 64, this is
-#: faster for 294 steps of 300 samples and, due to memory traffic, slower for 882 steps of 100.
+#: Up to this many steps, nothing is recomputed. With an LSTM of 50 units and a batch of 64, storing
+#: everything is faster for 294 steps of 300 samples but, due to memory traffic, slower for 882
+#: steps of 100.
 MAX_STORED_STEPS = 512
 #: Limits of the segment length. Longer segments do not fit into the caches: segments of 256 steps
 #: take 1.5 times as long (LSTM of 22 units, batch of 16). Even with the shortest segments, the
@@ -83,12 +84,12 @@ def recurrent_scan(
         segment_length: number of steps per segment of the backward pass; if None,
             `choose_segment_length` chooses it.
         store_all: store everything that the backward pass needs, instead of only the state before
-            each segment; if None, do so for sequences of up to `MAX_STORED_STEPS` steps.
+            each segment; if None, this is done for sequences of up to `MAX_STORED_STEPS` steps.
 
     Returns:
         The hidden state after the last step in the direction of the scan. With `sequence`, the
-        hidden state after every step, where element t is the state after step t. The dtype is that
-        of the initial state.
+        hidden state after every step, where element t is the state after step t. The dtype matches
+        the initial state.
     """
     total = steps.shape[1]
     length = choose_segment_length(total) if segment_length is None else segment_length
@@ -116,7 +117,7 @@ def _scan(options, weights, steps, initial, num_steps):
 
 
 def _forward(options, weights, steps, initial, num_steps):
-    """Return the result and the residuals, which include all states or those between segments."""
+    """Return the result and the residuals, with all states or only the states between segments."""
     run_segment = functools.partial(_segment_forward, options, weights, num_steps=num_steps)
     if options.store_all:
         state, (states, gates) = run_segment(steps, initial, 0)
@@ -156,9 +157,9 @@ def _first_step(options, index, total):
 def _segment_forward(options, weights, steps, state, first, *, num_steps):
     """Return the last state, and (states, gates) of all steps for the backward pass.
 
-    Without `store_all`, the gates are None and the states contain the hidden states if `sequence`
-    is set, otherwise nothing. The gates overwrite the projected inputs to save memory, which is
-    faster.
+    Without `store_all`, the gates are None, and the states contain the hidden states if `sequence`
+    is set and are otherwise empty. The gates overwrite the projected inputs, which saves memory and
+    time.
     """
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, state[0].dtype
@@ -269,7 +270,7 @@ _scan.defvjp(_forward, _backward)
 def _segment_backward(
     options, weights, steps, initial, intermediates, first, d_state, d_hidden, *, num_steps
 ):
-    """Return the cotangents of a segment: of its weights, its inputs and the state before it."""
+    """Return the cotangents of a segment's weights, its inputs and the state before it."""
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, d_state[0].dtype
     states, gates = intermediates

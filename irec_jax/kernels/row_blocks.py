@@ -99,7 +99,7 @@ def scan_row_blocks(
     Args:
         block: function of the carry, the images, the first row and the number of rows. It receives
             each image as a function (first row, number of rows) -> rows, and returns the carry and
-            a list of arrays (examples, k * rows, ...) with an integer k for each.
+            a list of arrays (examples, k * rows, ...) where each array has its own integer k.
         carry: initial carry.
         images: images to read.
         counts: number of rows and columns of positions, such as patches.
@@ -138,7 +138,8 @@ def scan_row_blocks(
         return lax.scan(body, state, jnp.arange(num_blocks), unroll=2)
 
     shapes = jax.eval_shape(lambda carry: block(carry, readers(0, 1), 0, rows)[1], carry)
-    # Not zeros, because XLA would create one array of zeros for all loops and copy it for each.
+    # Not filled with zeros, because XLA would create a single array of zeros and copy it for each
+    # loop.
     fill = array.ravel()[0]
     outputs = [
         jnp.full((batch_size, num_blocks * s.shape[1], *s.shape[2:]), fill.astype(s.dtype))

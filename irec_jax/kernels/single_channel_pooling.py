@@ -5,8 +5,7 @@ Here, the image is cut into one patch per pooling window. Patches are
 ``span = kernel + stride * (window - 1)`` pixels high and wide, at intervals of
 ``hop = stride * window`` pixels. Multiplying them by a matrix that contains the kernel at every
 position within a window gives all values of each window side by side. This takes
-``(span / kernel) ** 2`` times as many multiplications, but performs them at least ten times as
-fast.
+``(span / kernel) ** 2`` times as many multiplications, but they run at least ten times as fast.
 """
 
 import functools
@@ -125,7 +124,7 @@ def _grid(x_shape, kernel_shape, strides, pads, window) -> _Grid:
 
 
 def _chunk_size(x, kernel, grid) -> int:
-    """Return the number of examples whose patches and values fit in the cache."""
+    """Return the number of examples whose patches and values fit into the cache."""
     values_per_patch = math.prod(grid.spans) + math.prod(grid.window) * kernel.shape[3]
     example_bytes = math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
     return choose_chunk_size(x.shape[0], convolution.CHUNK_BYTES // example_bytes)

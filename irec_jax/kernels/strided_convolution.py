@@ -82,7 +82,7 @@ def transposed_gradients(
 ]:
     """Return the gradients of ``input_gradient(kernel, x, ...)`` with respect to x and the kernel.
 
-    Both use the same patches. The kernel gradient is float32 or wider.
+    Both gradients use the same patches. The kernel gradient is float32 or wider.
     """
     im2col = Im2Col(kernel.shape, strides, pads)
     d_kernel, dx = _scan_patches(cotangent, x, kernel, im2col, precision)
@@ -97,7 +97,7 @@ def _scan_patches(x, outputs, kernel, im2col: Im2Col, precision):
         x, outputs = images
         patches = im2col.patches(x, first, (rows, counts[1]))
         if kernel is not None:
-            # The barrier keeps XLA from computing the patches once for each product.
+            # The barrier keeps XLA from computing the patches separately for each product.
             patches = lax.optimization_barrier(patches)
         total = total + im2col.kernel_gradient(patches, outputs(first, rows), precision)
         if kernel is None:

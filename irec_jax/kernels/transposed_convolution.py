@@ -1,4 +1,4 @@
-"""Transposed convolution that is fast on CPU in both passes."""
+"""Transposed convolution that is fast on CPU in the forward and backward passes."""
 
 import functools
 from collections.abc import Sequence

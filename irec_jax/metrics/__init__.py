@@ -1,7 +1,7 @@
 """Evaluation metrics.
 
-All are computed in float64, except `amplitude_sdr` of JAX arrays, which keeps their dtype. This
-package does not depend on models or files.
+All metrics are computed in float64, except that `amplitude_sdr` keeps the dtype of JAX arrays.
+This package does not depend on models or files.
 """
 
 from irec_jax.metrics.spectral import amplitude_sdr, mdx_sdr

@@ -1,9 +1,13 @@
 """BSS-Eval version 3 (sources): `bss_sdr`, `bss_sir` and `bss_sar`.
 
-An estimate e of source j is split into three parts: the target, which is its projection P_j e onto
-delayed copies of reference j (so filtering with up to `num_taps` taps is not counted as an error);
-interference, the part explained by filtered versions of the other references; and artifacts, the
-rest. With P denoting the projection onto delayed copies of all references:
+An estimate e of source j is split into three components:
+
+- the target, which is the projection P_j e onto delayed copies of reference j, so that filtering
+  with up to `num_taps` taps is not counted as an error;
+- interference, which is explained by filtered versions of the other references;
+- artifacts, which account for everything else.
+
+With P denoting the projection onto delayed copies of all references:
 
     SDR = |P_j e|^2 / |e - P_j e|^2
     SIR = |P_j e|^2 / |P e - P_j e|^2
@@ -55,7 +59,7 @@ def bss_eval_sources(
 
     Args:
         reference: signals of the sources, at any scale.
-        estimated: estimates of the sources, in the same shape and order.
+        estimated: estimates of the sources, with the same shape and in the same order.
         num_taps: length of the permitted distortion filters.
 
     Returns:
@@ -72,7 +76,7 @@ def bss_eval_sources(
 def prepare_references(reference: Shaped[np.ndarray, "..."], *, num_taps: int = 512) -> References:
     """Prepare references for scoring any number of sets of estimates.
 
-    The arguments are those of `bss_eval_sources`. The factorised normal equations of J sources take
+    The arguments are as for `bss_eval_sources`. The factorised normal equations of J sources take
     8 (J num_taps)^2 bytes.
 
     Raises:
@@ -93,10 +97,11 @@ def bss_eval(references: References, estimated: Shaped[np.ndarray, "..."]) -> Bs
     Returns:
         SDR, SIR and SAR in dB. A source with a silent reference scores NaN and does not affect the
         other sources. A silent estimate has an SDR of -inf, and its SIR and SAR are NaN because it
-        contains neither interference nor artifacts. A score without any error is +inf: the SIR of a
-        single source, for example, and all scores of an estimate that equals its reference (about
-        130 dB or more if `references.ridge` is above 0). If two references are equal, the
-        projection onto them counts as target for both and as interference for neither.
+        contains neither interference nor artifacts. A score is +inf if there is no error to
+        measure. Examples are the SIR of a single source, and all scores of an estimate that equals
+        its reference (about 130 dB or more if `references.ridge` is above 0). If two references are
+        equal, the projection onto them counts as the target of both sources and as interference in
+        neither estimate.
 
     Raises:
         ValueError: the shape differs from that of the references, or samples are not finite.

@@ -1,7 +1,7 @@
 """Calibration errors of predicted probabilities.
 
-Probabilities are calibrated if, for example, 70 % of the classes with a probability of 0.7 are
-present.
+Probabilities are calibrated if they match the observed frequencies. For example, 70 % of the
+classes with a predicted probability of 0.7 are present.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ def expected_calibration_error(
 ) -> float:
     """Return the expected calibration error, 0..1.
 
-    Probabilities are grouped into bins of equal width. The error is the absolute difference between
-    the mean probability and the fraction of positives in each bin, averaged over the bins with
-    weights proportional to their numbers of values (Guo et al. 2017, equation 3, for binary
-    labels).
+    Probabilities are grouped into bins of equal width. The error of a bin is the absolute
+    difference between its mean probability and its fraction of positives. The errors are averaged
+    over the bins, weighted by the number of probabilities in each bin (Guo et al. 2017, equation 3,
+    for binary labels).
 
     Args:
         labels: non-zero for positives.
@@ -41,8 +41,8 @@ def top_calibration_error(
 ) -> float:
     """Return the expected calibration error of the most probable class of each clip.
 
-    Most classes are absent from a clip and rightly have low probabilities. In a mean over all
-    classes, they hide the error of the class that a user reads first.
+    Most classes are absent from a clip and rightly have low probabilities. A mean over all classes
+    therefore hides the error of the most probable class, which users notice first.
     """
     rows, strongest = np.arange(len(probabilities)), np.argmax(probabilities, axis=1)
     chosen = np.asarray(labels)[rows, strongest], np.asarray(probabilities)[rows, strongest]

@@ -2,8 +2,8 @@
 
 Clips of the same song are not independent, so songs are drawn with replacement together with all
 their clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums over
-songs, so each resample is a vector of song weights, and one matrix product with the counts per song
-evaluates all resamples.
+songs, so each resample can be represented by a vector of song weights. A single matrix product with
+the counts per song then evaluates all resamples.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,8 +79,8 @@ def f1_intervals(
 
     Args:
         labels: non-zero for positive labels.
-        predictions: the same shape, non-zero for predicted labels.
-        songs: name of the song of each clip; clips of the same song are drawn together.
+        predictions: array of the same shape, non-zero for predicted labels.
+        songs: song name of each clip; clips of the same song are drawn together.
         num_resamples: number of bootstrap resamples.
         level: confidence level of the intervals.
         seed: random seed.

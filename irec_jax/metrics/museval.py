@@ -13,15 +13,15 @@ These are the scores that museval reports for MUSDB18. They differ from version 
       SAR = |P e|^2 / |e - P e|^2
 
 - The filters are estimated once per track and applied frame by frame. Energies are computed per
-  frame (the reference is cut and then filtered, including the tail of the filter), and the score of
-  a track is the median over its frames.
+  frame (the reference is first cut into frames and then filtered, including the filter tail), and
+  the score of a track is the median over its frames.
 
 Estimate j is scored against reference j; permutations are not searched.
 
 SDR and ISR equal museval's up to rounding. SIR and SAR depend on filters between all channels, and
 the equations for these filters are nearly singular for stereo stems. museval's own values change by
-about 0.1 dB, sometimes by 1 dB, with the order of the sources or channels; the values computed here
-differ from museval's by as much.
+about 0.1 dB, sometimes by 1 dB, with the order of the sources or channels. The values computed here
+differ from museval's by similar amounts.
 
 References:
     Stoeter, Liutkus, Ito (2018): The 2018 signal separation evaluation campaign. LVA/ICA,
@@ -47,7 +47,7 @@ _NUM_SAMPLES = 2**18
 
 
 class MusevalScores(NamedTuple):
-    """Scores of the sources in dB, per frame or, without the last axis, per track."""
+    """Scores of the sources in dB, either per frame or (without the last axis) per track."""
 
     museval_sdr_db: Float64[np.ndarray, " sources *frames"]
     museval_isr_db: Float64[np.ndarray, " sources *frames"]
@@ -68,7 +68,7 @@ def museval_scores(
 
     Args:
         reference: (sources, samples, channels), or (sources, samples) for one channel.
-        estimated: estimates of the sources, in the same shape and order.
+        estimated: estimates of the sources, with the same shape and in the same order.
         sample_rate_hz: sample rate of the signals.
         window_s: frame length in seconds.
         hop_s: hop length in seconds; incomplete frames are ignored unless the track is shorter than
@@ -77,14 +77,14 @@ def museval_scores(
 
     Returns:
         The scores per frame, and their medians over the track. As in museval, a frame in which any
-        reference or estimate is silent (its channels sum to zero at every sample) is NaN for all
-        sources, and the medians ignore it. A source whose reference or estimate is silent
-        throughout the track is NaN and does not affect the other sources; museval rejects such
-        tracks. Ratios of 140 dB or more are +inf.
+        reference or estimate is silent (its channels sum to zero at every sample) scores NaN for
+        all sources, and the medians ignore it. A source whose reference or estimate is silent
+        throughout the track scores NaN and does not affect the other sources, whereas museval
+        rejects such tracks. Ratios of 140 dB or more are +inf.
 
     Raises:
-        ValueError: the shapes differ or are not as above, samples are not finite, a length is not
-            positive, or the equations do not fit in memory.
+        ValueError: the shapes differ or are not those given above, samples are not finite, a length
+            is not positive, or the equations do not fit in memory.
 
     See Also:
         irec_jax.metrics.bss: version 3 for sources, which permits filtering and scores entire
@@ -128,7 +128,7 @@ def museval_scores(
 
 
 class _FrameEnergies(NamedTuple):
-    """Energies of the parts of the estimates, summed over channels and samples: (J, frames)."""
+    """Energies (J, frames) of the components of the estimates, summed over channels and samples."""
 
     source: np.ndarray
     own: np.ndarray
@@ -167,7 +167,7 @@ def _energies(
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
     """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked as (7, J, frames)."""
     window = reference.shape[-1]
-    # Type checkers infer None, because SciPy defines a stub and replaces it.
+    # Type checkers infer None, because SciPy replaces a stub at import time.
     fft_length: int = scipy.fft.next_fast_len(  # pyright: ignore[reportAssignmentType]
         window + filters.own.shape[-1] - 1, real=True
     )

@@ -1,6 +1,6 @@
 """Musical noise, measured by the kurtosis of STFT bins.
 
-Suppressing an unwanted sound can leave isolated bins of it, which are heard as short random tones.
+Suppression of an unwanted sound can leave isolated bins, which are heard as short random tones.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from irec_jax.metrics.ratios import check_same_shape, ratio_db
 
 #: Minimum number of frames for measuring a kurtosis, which cannot exceed the number of frames.
 MIN_FRAMES = 16
-# Bins whose power is below this fraction of the loudest bin's are considered inaudible.
+# Bins with less than this fraction of the power of the loudest bin are considered inaudible.
 _MIN_POWER = 1e-6
 
 
@@ -21,9 +21,8 @@ class MusicalNoise(NamedTuple):
 
     Attributes:
         log_kurtosis_ratio: 0 if the suppression is a constant gain, and higher if isolated bins and
-            frames remain; NaN if there is no residue or too few frames to measure.
-        attenuation_db: energy of the sound before suppression relative to that of its residue, in
-            dB.
+            frames remain; NaN if there is no residue or there are too few frames.
+        attenuation_db: energy before suppression relative to the energy of the residue, in dB.
     """
 
     log_kurtosis_ratio: float
@@ -45,15 +44,15 @@ def musical_noise(
 
     Their noise is white and stationary, so they compute one kurtosis over all bins. Music is
     neither, so here each bin has its own kurtosis over the frames, and the log ratio is averaged
-    over the bins that are within 60 dB of the loudest one and have a residue.
+    over the bins that are within 60 dB of the loudest bin and have a residue.
 
     Args:
         before, after: powers of the STFT bins before and after suppression.
-        alone: whether a frame contains only unwanted sound.
+        alone: whether each frame contains only unwanted sound.
 
     Returns:
-        Both values are NaN if there are fewer than `MIN_FRAMES` such frames or if they are silent
-        before suppression.
+        The ratio and the attenuation. Both are NaN if fewer than `MIN_FRAMES` frames contain only
+        unwanted sound, or if these frames are silent before suppression.
 
     Raises:
         ValueError: the shapes differ.

@@ -7,13 +7,13 @@ products of the delayed references and d their inner products with e. G depends 
 references, so `prepare` builds and factorises it once for any number of sets of estimates.
 
 - **Inner products** are needed at only num_taps lags, so they are computed with short FFTs over
-  overlapping blocks. Cross spectra are matrix products per frequency; they are summed over the
+  overlapping blocks. Cross spectra are matrix products per frequency. They are summed over the
   blocks and transformed back once per pair of signals.
 - **Energies** of the projections and residuals are summed in the time domain. The quadratic form
   |e|^2 - d'c is cheaper, but it subtracts nearly equal numbers and loses the precision that scores
   above 60 dB need.
 - **Memory.** Signals stay on the host and are copied to the device a few blocks at a time, so
-  device memory does not grow with their length, and a new length needs no recompilation.
+  device memory does not grow with signal length, and a new length needs no recompilation.
 - **Singular G.** If references are linearly dependent, or so sharply band-limited that less than
   1e-14 of their energy is outside the band, G has no Cholesky factor in float64. In that case,
   1e-13 is added to its diagonal (the signals are scaled to unit energy), so that directions with
@@ -44,7 +44,7 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum size of G and its factor together in bytes; half of the memory if that is less.
+#: Maximum total size of G and its factor in bytes; the limit is half of the memory if lower.
 _MAX_BYTES = 2**34
 
 
@@ -52,9 +52,9 @@ class References(NamedTuple):
     """References and the factors of their normal equations.
 
     Attributes:
-        signals: the references as given.
+        signals: the original references.
         num_taps: length of the filters.
-        scale: factors that normalise the energy of each signal to 1; 1 for silent signals.
+        scale: gains that normalise the energy of each signal to 1; 1 for silent signals.
         every: lower Cholesky factor of G for the scaled signals of all sources.
         own: lower Cholesky factors of G for each source alone.
         ridge: value added to the diagonal of G before computing `every`; 0 unless G is singular.
@@ -81,9 +81,9 @@ class Filters(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Energies of the parts of each estimate e, summed over samples and channels.
+    """Energies of the components of each estimate e, summed over samples and channels.
 
-    P_j projects onto the delays of reference j, and P onto the delays of all references.
+    P_j projects onto delayed copies of reference j, and P onto delayed copies of all references.
 
     Attributes:
         own: |P_j e|^2.
@@ -106,7 +106,7 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
     Args:
         signals: references with finite samples; silent references have no effect.
         num_taps: length of the filters. G takes 8 (sources * channels * num_taps)^2 bytes: 0.4 GB
-            for 14 mono sources and 512 taps, and temporarily twice that.
+            for 14 mono sources and 512 taps, and twice as much temporarily.
 
     Raises:
         ValueError: num_taps is not a positive integer, or G does not fit in memory.
@@ -168,7 +168,7 @@ def distortion_filters(
 def energies(
     references: References, estimated: Float[np.ndarray, "sources outputs samples"]
 ) -> Energies:
-    """Return the energies of the parts of each estimate, including filter tails."""
+    """Return the energies of the components of each estimate, including filter tails."""
     num_taps = references.num_taps
     filters = distortion_filters(references, estimated)
     with double_precision():
@@ -254,7 +254,7 @@ def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndar
 def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Array:
     """Return cross spectra summed over blocks: (signals, others, F)."""
     blocks, others = _blocks(chunk, num_taps), _blocks(others, num_taps)
-    # Zeroing the overlap in one of the two signals keeps the circular correlation from wrapping.
+    # Zeros in the overlap of one of the signals prevent wrap-around of the circular correlation.
     others = others.at[..., : num_taps - 1].set(0.0)
     spectra, others = jnp.fft.rfft(blocks).conj(), jnp.fft.rfft(others)
     spectra, others = (part.reshape(-1, *part.shape[2:]) for part in (spectra, others))
@@ -267,8 +267,8 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
     num_taps = filters.own.shape[-1]
     blocks, estimated = _blocks(chunk, num_taps), _blocks(estimated, num_taps)
     own, every = project(jnp.fft.rfft(blocks), filters, blocks.shape[-1])
-    # The first num_taps - 1 samples of the circular convolution wrap around; the previous block
-    # provides them.
+    # Wrap-around makes the first num_taps - 1 samples of each block invalid. The previous block
+    # covers them.
     own, every, estimated = (
         part[..., num_taps - 1 :].reshape(*part.shape[:2], -1) for part in (own, every, estimated)
     )
@@ -277,7 +277,7 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
 
 
 def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
-    """Return the Cholesky factor of G, given correlations (S, S, L), and the ridge it required."""
+    """Return the Cholesky factor of G for correlations (S, S, L), and the ridge it required."""
     ridge = 0.0
     while True:
         factor, exists = _cholesky(correlations, ridge)

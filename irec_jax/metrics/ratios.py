@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
-#: Energy ratios of this size or more count as infinite, because float32 rounding dominates them.
+#: Energy ratios of at least this level count as infinite, because float32 rounding dominates them.
 LIMIT_DB = 140.0
 #: Samples below this magnitude can be squared and summed in float64 without overflow.
 _LARGEST_SAMPLE = 1e100
@@ -17,9 +17,9 @@ _LARGEST_SAMPLE = 1e100
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """Enable float64 in JAX on the host; not for use inside `jax.jit`.
+    """Enable float64 in JAX; must not be used inside `jax.jit`.
 
-    TPUs have no float64 FFT, so on a TPU host the computation runs on the CPU.
+    TPUs do not support float64 FFTs, so the computation runs on the CPU of a TPU host.
     """
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     with jax.enable_x64(True), jax.default_device(device):
@@ -29,7 +29,7 @@ def double_precision() -> Iterator[None]:
 def check_signals(
     name: str, signals: ArrayLike, *, shapes: tuple[str, ...]
 ) -> Float[np.ndarray, "..."]:
-    """Validate signals, and convert those that are not float32 or float64 to float64.
+    """Validate signals, and convert dtypes other than float32 and float64 to float64.
 
     Args:
         name: argument name for the error message.
@@ -49,7 +49,7 @@ def check_signals(
         if not np.issubdtype(signals.dtype, np.integer) and signals.dtype != np.float16:
             raise ValueError(f"{name} has dtype {signals.dtype}; expected real numbers")
         signals = signals.astype(np.float64)
-    if not max(float(signals.max()), -float(signals.min())) < _LARGEST_SAMPLE:  # also if NaN
+    if not max(float(signals.max()), -float(signals.min())) < _LARGEST_SAMPLE:  # also true for NaN
         raise ValueError(f"{name} contains NaN, infinite or extremely large samples")
     return signals
 
@@ -92,9 +92,9 @@ def check_sources(name: str, signals: ArrayLike, *, multichannel: bool) -> Float
 def ratio_db(
     numerator: Float[np.ndarray, "*shape"], denominator: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape"]:
-    """Return 10 log10(numerator / denominator) of energies.
+    """Return the ratio of two energies in dB, 10 log10(numerator / denominator).
 
-    Ratios of `LIMIT_DB` or more become +inf, and those of -LIMIT_DB or less become -inf, because
+    Ratios of `LIMIT_DB` or more become +inf, and ratios of -LIMIT_DB or less become -inf, because
     the smaller energy is then only rounding error. The result is NaN if both energies are zero or
     either of them is NaN.
     """

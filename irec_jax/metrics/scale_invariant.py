@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
 
-#: Signals with at most this many samples and a longer axis are assumed to be (samples, channels).
+#: Arrays with at most this many samples and a longer axis are assumed to be (samples, channels).
 _MAX_CHANNELS = 16
 
 
@@ -19,12 +19,12 @@ def si_sdr(
 ) -> Float64[np.ndarray, "..."]:
     """Return the SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
 
-    Unlike `bss_sdr`, it permits only a gain, not a filter.
+    Unlike `bss_sdr`, the SI-SDR permits only a gain and not a filter.
 
     Args:
-        reference: s, (..., samples).
-        estimated: e, of the same shape.
-        zero_mean: subtract the mean over the samples from both signals first.
+        reference: reference signals s, (..., samples).
+        estimated: estimated signals e, of the same shape.
+        zero_mean: whether to subtract the mean over the samples from both signals first.
 
     Returns:
         The SI-SDR of each signal. It is NaN if the reference is silent (or constant, with

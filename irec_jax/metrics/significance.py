@@ -1,9 +1,9 @@
-"""Significance of differences between systems: t-tests, standard errors of AUCs and bootstrap.
+"""Significance of differences between systems: t-tests, standard errors of AUCs, and a bootstrap.
 
 Ligtenberg (2022) compares two systems on the same 50 tracks with a t-test for independent samples
 (`independent_t_test`), and compares areas under ROC curves with `d_score`, whose standard errors
 treat clips of the same song as independent. The paired alternatives are `paired_t_test` for scores
-on the same tracks, and `auc_bootstrap`, which resamples songs, for classifiers of the same clips.
+on the same tracks and `auc_bootstrap`, which resamples songs, for scores on the same clips.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def independent_t_test(
     t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). With equal variances, v1 and v2 are the pooled
     variance, and there are n1 + n2 - 2 degrees of freedom; otherwise their number follows the
     Welch-Satterthwaite equation. Scores on the same tracks are not independent; use `paired_t_test`
-    for these.
+    for them.
 
     Args:
         first: (n1,) finite scores.
@@ -98,7 +98,7 @@ def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -
 def auc_standard_error(
     auc: ArrayLike, num_positives: ArrayLike, num_negatives: ArrayLike
 ) -> Float64[np.ndarray, "..."]:
-    """Return the standard error of an area A under a ROC curve.
+    """Return the standard error of the area A under a ROC curve.
 
     SE = sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with
     Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2), which
@@ -163,7 +163,8 @@ def d_score(
 class AucBootstrap(NamedTuple):
     """ROC AUC of several systems, and the differences from the first system.
 
-    Intervals are percentiles of the resamples; the last axis holds their lower and upper ends.
+    Intervals are percentile intervals over the resamples; their last axis holds the lower and upper
+    ends.
 
     Attributes:
         macro, macro_intervals: macro AUC of each system, and its interval.
@@ -198,7 +199,7 @@ def auc_bootstrap(
     """Compare the ROC AUC of several systems with a paired bootstrap over songs.
 
     Songs are drawn with replacement together with all their clips, and all systems are scored on
-    the same resamples, so that the difficulty of songs cancels in the differences.
+    the same resamples, so that the difficulty of songs cancels out in the differences.
 
     Args:
         labels: non-zero for positive labels.
@@ -248,7 +249,7 @@ def auc_bootstrap(
 
 
 def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the areas (R, S, K) with clip n counted weights[r, n] times; NaN if undefined.
+    """Return the areas (R, S, K), counting clip n weights[r, n] times; NaN if undefined.
 
     With the clips sorted by score, each positive beats all negatives before it; ties count one
     half. Weights are integers, so the sums are exact.

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape
 
-#: Constant that `mdx_sdr` adds to both energies.
+#: Constant that `mdx_sdr` adds to the numerator and the denominator.
 MDX_DELTA = 1e-7
 
 
@@ -28,16 +28,16 @@ def amplitude_sdr(
     estimate sounds. A silent estimate scores 0 dB, and a negative score is worse than silence.
 
     Args:
-        reference: s, linear amplitudes of any shape.
-        estimate: e, of the same shape.
-        axis: axes to sum over, such as (bins, frames); all by default.
+        reference: linear amplitudes s, of any shape.
+        estimate: linear amplitudes e, of the same shape.
+        axis: axes to sum over, such as (bins, frames); all axes by default.
 
     Returns:
         SDR over the remaining axes: float64 for NumPy arrays, and the dtype of the arguments for
         JAX arrays, including inside `jax.jit`. It is NaN if the reference is silent throughout,
         because there is nothing to compare; exclude such scores from averages and report their
-        number. It is +inf if both are equal. Where only parts of the reference are silent, any
-        sound of the estimate in those parts counts as distortion.
+        number. It is +inf if the reference and the estimate are equal. If the reference is silent
+        only in places, any sound of the estimate in these places counts as distortion.
 
     Raises:
         ValueError: the shapes differ.
@@ -70,9 +70,9 @@ def mdx_sdr(
     not permit a gain.
 
     Args:
-        reference: s, samples of any shape, with full scale at 1 because 1e-7 is an absolute value.
-        estimate: e, of the same shape.
-        axis: axes to sum over; all by default.
+        reference: samples s, of any shape, with full scale at 1 because 1e-7 is an absolute value.
+        estimate: samples e, of the same shape.
+        axis: axes to sum over; all axes by default.
 
     Returns:
         SDR over the remaining axes, always finite. For a silent reference, it depends only on the

@@ -28,10 +28,10 @@ MODELS = {
 
 
 def find(name: str) -> type[nn.Module]:
-    """Return a network class, given a key of `MODELS` or `module:Class` in another package.
+    """Return the network class for a key of `MODELS` or for `module:Class` in another package.
 
     Raises:
-        UserError: see `registry.find_class`.
+        UserError: if the class cannot be found (see `registry.find_class`).
     """
     return registry.find_class("model", MODELS, name, nn.Module)
 

@@ -50,7 +50,7 @@ class ConvolutionBlock(nn.Module):
 
         Args:
             inputs: activations of the same size and any dtype, which are concatenated.
-            train: whether to normalise by the statistics of the batch.
+            train: whether to normalise with batch statistics.
         """
         channels = (sum(part.x.shape[3] for part in inputs), self.filters)
         shape = (self.kernel, self.kernel, *(channels[::-1] if self.transposed else channels))

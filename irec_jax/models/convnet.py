@@ -57,11 +57,11 @@ class ConvNet(layers.Classifier):
         dense, dropout 0.5             1024
         dense                            11
 
-    Every convolution is zero-padded by 2 on all sides, which increases both sizes by 2, and is
-    followed by the activation. Since the two convolutions of a block add 4, at least 3 x 3 values
-    are left to be pooled, and any positive number of frames and bands is valid.
+    Every convolution is zero-padded by 2 on all sides, which increases the height and width by 2,
+    and is followed by the activation. Since the two convolutions of a block add 4, at least 3 x 3
+    values are left to be pooled, and any positive number of frames and bands is valid.
 
-    Intermediates (collection 'intermediates'): ``block_1`` etc. after the pooling of each block,
+    Intermediates ('intermediates' collection): ``block_1`` etc. after the pooling of each block,
     ``dense`` after the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
@@ -91,7 +91,7 @@ class ConvNet(layers.Classifier):
 
         Args:
             features: spectrograms.
-            train: whether to apply dropout (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the 'dropout' collection).
 
         Returns:
             Logits, before the sigmoid.
@@ -113,7 +113,8 @@ class ConvNet(layers.Classifier):
                 if self.pooled_dropout is not None:
                     dropout = self.pooled_dropout
             else:
-                # The first convolution has one input channel, so recomputing it is cheaper.
+                # The first convolution has one input channel, so recomputing it is cheaper than
+                # storing it.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(dropout)(x, train=train)

@@ -16,11 +16,11 @@ class CRNN(image_cnn.ImageCNN):
 
     In Goel's network, the output of the dense layer of B1 to B4 is the initial hidden state of an
     LSTM over chunks of the same waveform. The LSTM's memory starts at zero, and its last hidden
-    state is classified. Goel does not state the size of the LSTM. If it differs from that of the
-    dense layer, a dense layer without activation is inserted between the two (parameters
+    state is classified. Goel does not state the size of the LSTM. If it differs from the size of
+    the dense layer, a dense layer without activation is inserted between the two (parameters
     ``projection``).
 
-    Intermediates (collection 'intermediates'): those of `ImageCNN`, and ``recurrent_0``, the last
+    Intermediates ('intermediates' collection): those of `ImageCNN`, and ``recurrent_0``, the last
     hidden state.
 
     Attributes, in addition to those of `ImageCNN`:
@@ -45,7 +45,7 @@ class CRNN(image_cnn.ImageCNN):
             features: a dict with "image": images (batch, height, width) or (batch, images, height,
                 width); "steps": chunks of the waveform (batch, steps, samples); and "num_steps":
                 the number of valid steps at the start of each example (batch,).
-            train: whether to apply dropout (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the 'dropout' collection).
 
         Returns:
             Logits (batch, num_classes) or (batch, images, num_classes), before the softmax.
@@ -57,7 +57,7 @@ class CRNN(image_cnn.ImageCNN):
         if not isinstance(features, dict) or {"image", "steps", "num_steps"} - set(features):
             raise ValueError(
                 'features: expected a dict with "image", "steps" and "num_steps", as returned by '
-                "the front end image_and_chunks"
+                "the image_and_chunks front end"
             )
         layers.check_sizes(hidden=self.hidden)
         state = self.encode(features["image"], train=train)
@@ -69,7 +69,7 @@ class CRNN(image_cnn.ImageCNN):
             return layer(steps, num_steps=features["num_steps"], initial_hidden=initial_hidden)
 
         if state.ndim == 3:
-            # Mapped over the images of an example, so that its chunks are projected only once.
+            # Map over the images of an example, so that its chunks are projected only once.
             axes: dict[str, Any] = dict(
                 variable_axes={"params": None}, split_rngs={"params": False}
             )

@@ -1,8 +1,8 @@
 """Deconvolution of Han's network, which shows what a unit responds to in a spectrogram.
 
-The method is that of Zeiler and Fergus, Visualizing and understanding convolutional networks
-(2014), as used in figure 7 of Han et al. (2017). The activations of one unit are projected back to
-the input through the inverse of each stage, in reverse order:
+The method follows Zeiler and Fergus, Visualizing and understanding convolutional networks (2014),
+and is used in figure 7 of Han et al. (2017). The activations of one unit are projected back to the
+input through the inverse of each stage, in reverse order:
 
 - pooling: each value is placed at the position of the maximum of its region (the switch), with
   zeros elsewhere; for global mean pooling, it is divided evenly among all positions;
@@ -61,7 +61,7 @@ def deconvolve(
         model: the network, which is evaluated in float32.
         params: the parameters of the network.
         features: one spectrogram with any number of frames.
-        num_units: number of units per block; for blocks with fewer units, all are returned.
+        num_units: number of units per block; all units are returned for blocks that have fewer.
 
     Returns:
         The units, block by block, in decreasing order of the magnitude of their activation.
@@ -145,8 +145,8 @@ def pool(
         kind: 'max' or 'mean'.
 
     Returns:
-        The pooled values, and the share that each value has in the pooled value of its region. For
-        'max', the share is 1 at the position of the first maximum (the switch) and 0 elsewhere; for
+        The pooled values, and the share of each value in the pooled value of its region. For 'max',
+        the share is 1 at the position of the first maximum (the switch) and 0 elsewhere; for
         'mean', it is the same everywhere. Dropped values have a share of 0.
     """
     x = jnp.asarray(x)

@@ -14,8 +14,8 @@ class DenseNetwork(layers.Classifier):
     """Dense layers with activations, then one output per class.
 
     With the defaults and 442,000 Fourier magnitudes as features, this is the network of Vazonis et
-    al. (2022): 64, 100,000, 32 and 50,000 units, and 40,188,107 parameters with 11 classes. Adam
-    needs three more arrays of that size: the gradients and two moments.
+    al. (2022): 64, 100,000, 32 and 50,000 units, and 40,188,107 parameters with 11 classes.
+    Training with Adam needs three more arrays of this size: the gradients and two moments.
 
     Attributes, in addition to those of `layers.Classifier`:
         units: units of the dense layers before the classifier.
@@ -35,7 +35,7 @@ class DenseNetwork(layers.Classifier):
 
         Args:
             features: one vector per example.
-            train: whether to apply dropout (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the 'dropout' collection).
 
         Returns:
             Logits, before the sigmoid or softmax.

@@ -45,7 +45,7 @@ def net_layers(
 
     Args:
         net: a key of `NETS`.
-        filters, kernels, strides, pools: one value per layer; if empty, those of `net`.
+        filters, kernels, strides, pools: one value per layer; if empty, the values of `net`.
 
     Raises:
         UserError: if the net is unknown, a value is not a positive integer, or lists differ in
@@ -82,7 +82,7 @@ class _Convolution(nn.Module):
         """Return the pooled activation.
 
         Args:
-            x: activations or images; a single channel represents num_inputs equal channels.
+            x: activations or images; a single channel represents num_inputs identical channels.
         """
         size, stride, pool = ((number, number) for number in self.layer[1:])
         shape = (*size, self.num_inputs, self.layer.filters)
@@ -105,22 +105,23 @@ class _Convolution(nn.Module):
 class ImageCNN(layers.Classifier):
     """Unpadded convolutions with max-pooling, then a dense layer and one output per class.
 
-    These are Goel's networks B1 to B4 (`NETS`) on images of 150 x 150 pixels with three equal
-    channels. Here, the images have a single channel: convolving equal channels gives the same
+    These are Goel's networks B1 to B4 (`NETS`) on images of 150 x 150 pixels with three identical
+    channels. Here, the images have a single channel: convolving identical channels gives the same
     outputs and gradients as convolving one channel with the kernel summed over its inputs. The
-    parameters are still those for three channels.
+    parameters still have the shapes for three channels.
 
-    Goel mentions "dropout layers in between" without stating their positions and rates. Here, one
-    follows every pooling (`dropout`) and one the dense layer (`dense_dropout`).
+    Goel mentions "dropout layers in between" without stating their positions or rates. Here,
+    dropout follows every pooling (`dropout`) and the dense layer (`dense_dropout`).
 
-    Intermediates (collection 'intermediates'): ``block_1`` etc. after the pooling of each layer,
+    Intermediates ('intermediates' collection): ``block_1`` etc. after the pooling of each layer,
     ``dense`` after the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         net: 'b1', 'b2', 'b3' or 'b4'.
         filters, kernels, strides, pools: channels, kernel sizes and strides of the convolutions,
-            and sizes (and strides) of the pooling, one per layer; if empty, those of `net`.
-        input_channels: number of equal channels that an image represents.
+            and sizes (and strides) of the pooling, one value per layer; if empty, the values of
+            `net`.
+        input_channels: number of identical channels that an image represents.
         activation: name of the activation after every convolution and the dense layer
             (`layers.Activation`).
         dense: units of the dense layer.
@@ -147,7 +148,7 @@ class ImageCNN(layers.Classifier):
 
         Args:
             features: images (batch, height, width) or (batch, images, height, width).
-            train: whether to apply dropout (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the 'dropout' collection).
 
         Returns:
             Logits, before the softmax.

@@ -2,10 +2,10 @@
 
 Keras's `model.get_weights()` returns a list of arrays, layer by layer: kernel, recurrent kernel and
 bias of a recurrent layer (with `Bidirectional`, the forward and then the backward layer), and
-kernel and bias of a convolution or dense layer. The layers here have the same arrays with the same
-shapes in the same order, with one exception: Keras's GRU weights the old state by z, whereas the
-GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) = sigmoid(-x), the conversion
-changes the sign of the columns of z.
+kernel and bias of a convolution or dense layer. The layers in this package have the same arrays
+with the same shapes in the same order. There is one difference: Keras's GRU weights the old state
+by z, whereas the GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) =
+sigmoid(-x), the conversion changes the sign of the columns of z.
 
     model = models.create("recurrent", num_classes=5, cell="gru", hidden=(50,))
     features = jnp.zeros((1, 294, 300))
@@ -14,8 +14,8 @@ changes the sign of the columns of z.
     logits = model.apply({"params": params}, features, train=False)
 
 In Keras, the last layer often includes the softmax or sigmoid of the logits. LSTM and GRU layers
-must use `recurrent_activation="sigmoid"`, the default since TensorFlow 2. It was 'hard_sigmoid'
-before, which cannot be detected from the weights.
+must use `recurrent_activation="sigmoid"`, the default since TensorFlow 2. Earlier versions used
+'hard_sigmoid', which cannot be detected from the weights.
 """
 
 import re
@@ -43,7 +43,7 @@ def from_keras(
             arrays or shapes from `jax.eval_shape`; only names and shapes are used.
 
     Returns:
-        The same tree with the converted arrays.
+        A tree with the same structure and the converted arrays.
 
     Raises:
         UserError: if there are too many or too few arrays, an array has the wrong shape, or a GRU

@@ -18,7 +18,7 @@ from irec_jax.kernels import DeferredNorm
 
 
 def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
-    """Return a variable of the collection 'examples' for each row of an input, or None if absent.
+    """Return a variable of the 'examples' collection for each row of an input, or None if absent.
 
     An input has one row per example or, for bags, one row per instance. Instances share the mask of
     their example but have their own indices.
@@ -124,7 +124,7 @@ def dense(units: int, dtype: Any, **options: Any) -> nn.Dense:
 class Classifier(nn.Module):
     """Base class of networks with one output per class.
 
-    Intermediates (collection 'intermediates'): ``output``, the logits.
+    Intermediates ('intermediates' collection): ``output``, the logits.
 
     Attributes:
         num_classes: number of outputs.
@@ -139,7 +139,7 @@ class Classifier(nn.Module):
         self, x: Float[Array | np.ndarray, "*batch units"], **options: Any
     ) -> Float32[Array, "*batch {self.num_classes}"]:
         """Return the logits, computed by a dense layer with the given options."""
-        # In float32, because bfloat16 would round the logits to about three significant digits.
+        # Use float32, because bfloat16 would round the logits to about three significant digits.
         logits = dense(self.num_classes, jnp.float32, **options)(x)
         self.sow("intermediates", "output", logits)
         return logits
@@ -183,7 +183,7 @@ def global_pool(
 def random_integers(key: PRNGKeyArray, shape: Sequence[int], dtype: Any) -> UInt[Array, "..."]:
     """Return uniform random unsigned integers of 8 or 16 bits.
 
-    Random 32-bit words are split into several integers. This takes a quarter or half of the work of
+    Random 32-bit words are split into several integers. This takes a quarter or half the work of
     `jax.random.bits`, which draws one word per integer.
     """
     size, per_word = math.prod(shape), 32 // jnp.iinfo(dtype).bits
@@ -198,9 +198,9 @@ class Dropout(nn.Module):
     (rates of 0.25, 0.5 ...) and otherwise rounded to 16 bits (58,982/65,536 = 0.899994 for a rate
     of 0.1). Kept elements are divided by the rounded probability, so that expectations are exact.
 
-    The random key from the collection 'dropout' is folded with the index of each example in the
-    batch (axis 0). If the collection 'examples' contains a variable ``index`` (batch,), it replaces
-    these indices, so that a batch split across devices gets the same masks.
+    The random key from the 'dropout' collection is folded with the index of each example in the
+    batch (axis 0). If the 'examples' collection contains an ``index`` variable (batch,), its values
+    replace these indices, so that a batch split across devices gets the same masks.
     """
 
     rate: float
@@ -231,17 +231,17 @@ class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015), independent of padding and device count.
 
     In training, the mean and (biased) variance are computed over the examples on all devices for
-    which the variable ``mask`` (batch,) of the collection 'examples' is 1, or over all examples if
+    which the ``mask`` variable (batch,) in the 'examples' collection is 1, or over all examples if
     there is no mask.
 
-    With ``train=False``, the moving averages `mean` and `var` in the collection 'batch_stats' are
-    used; `count` is the number of steps so far. During the first 1 / (1 - momentum) steps, they are
-    plain averages of all steps, so that their initial values have no weight.
+    With ``train=False``, the moving averages `mean` and `var` in the 'batch_stats' collection are
+    used; `count` is the number of steps so far. During the first 1 / (1 - momentum) steps, the
+    moving averages are plain averages of all steps, so that their initial values have no weight.
 
     Attributes:
         channels: number of channels.
-        momentum: weight of the old average; the default is that of Keras.
-        epsilon: value added to the variance; the default is that of Keras.
+        momentum: weight of the old average; the default is Keras's.
+        epsilon: value added to the variance; the default is Keras's.
         relu: whether ReLU follows.
     """
 
@@ -260,7 +260,7 @@ class BatchNorm(nn.Module):
             layer: function of `shift` and `mask` that returns its output and sums like
                 `kernels.conv_with_moments`.
             batch_size: batch size of the layer's input.
-            train: whether to normalise by the statistics of the batch and update the averages.
+            train: whether to normalise with batch statistics and update the averages.
         """
         shape = (self.channels,)
         scale = self.param("scale", nn.initializers.ones, shape)

@@ -28,13 +28,13 @@ def maximum(logits: Logits) -> LogProbabilities:
 
 
 def noisy_or(logits: Logits) -> LogProbabilities:
-    """Return the probability that at least one instance is positive, if they are independent."""
+    """Return the probability that at least one instance is positive, assuming independence."""
     log_absent = jax.nn.log_sigmoid(-logits).sum(axis=1)
     return _log_complement(log_absent), log_absent
 
 
 def log_sum_exp(logits: Logits) -> LogProbabilities:
-    """Return the sigmoid of log(mean(exp(logits))), between the mean and the maximum."""
+    """Return the sigmoid of log(mean(exp(logits))), which lies between the mean and the maximum."""
     pooled = jax.nn.logsumexp(logits, axis=1) - jnp.log(logits.shape[1])
     return jax.nn.log_sigmoid(pooled), jax.nn.log_sigmoid(-pooled)
 
@@ -42,8 +42,9 @@ def log_sum_exp(logits: Logits) -> LogProbabilities:
 def attention(logits: Float[Array, "batch instances twice_classes"]) -> LogProbabilities:
     """Return the weighted mean of the probabilities.
 
-    The second half of the outputs are the logits of the weights, which for each class are a softmax
-    over the instances of a bag (Ilse et al. 2018, but with separate weights for each class).
+    The second half of the outputs contains the logits of the weights. For each class, the weights
+    are a softmax over the instances of a bag (Ilse et al. 2018, but with separate weights for each
+    class).
     """
     logits, weights = jnp.split(logits, 2, axis=-1)
     return _weighted_mean(logits, jax.nn.log_softmax(weights, axis=1))
@@ -62,7 +63,7 @@ def _log_complement(log_p: Array) -> Array:
     return jnp.where(is_small, small, jnp.log(-jnp.expm1(jnp.where(is_small, -0.1, log_p))))
 
 
-#: Values of `bag.aggregate`.
+#: Aggregation functions by the values of the `bag.aggregate` config key.
 AGGREGATIONS: dict[str, Callable[[Array], LogProbabilities]] = {
     "mean": mean,
     "max": maximum,
@@ -99,7 +100,7 @@ class MultiInstanceNetwork(nn.Module):
     def __call__(
         self, features: Float[Array, "batch instances ..."], *, train: bool
     ) -> LogProbabilities:
-        """Return the log-probabilities that each class is present in each bag, and absent."""
+        """Return the log-probabilities that each class is present in, and absent from, each bag."""
         batch_size, num_instances = features.shape[:2]
         if len(self.networks) == 1:
             flat = features.reshape(-1, *features.shape[2:])

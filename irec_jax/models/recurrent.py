@@ -16,7 +16,7 @@ from irec_jax.models import layers
 
 
 class RecurrentLayer(nn.Module):
-    """Unidirectional recurrent layer with the initial weights of Keras.
+    """Unidirectional recurrent layer with Keras's initial weights.
 
     x is the input of a step, h the hidden state before it, and "." the element-wise product:
 
@@ -28,13 +28,13 @@ class RecurrentLayer(nn.Module):
 
     The parameters are ``kernel`` W (inputs, gates * hidden), ``recurrent_kernel`` U (hidden, gates
     * hidden) and ``bias`` b (gates * hidden,). Each gate has its own block of columns, in the order
-    i, f, g, o or z, r, g. The initial values are Glorot-uniform, orthogonal and zero.
+    i, f, g, o or z, r, g. The initial values are Glorot-uniform, orthogonal and zero, respectively.
 
     Attributes:
         cell: 'rnn', 'lstm' or 'gru'.
         hidden: size of the hidden state.
         reverse: run from the last step to the first.
-        unit_forget_bias: initialise the bias of an LSTM's forget gate to 1, as in Keras, not to 0.
+        unit_forget_bias: initialise an LSTM's forget-gate bias to 1, as in Keras, instead of 0.
         dtype: dtype of the products, float32 or bfloat16; everything else is float32.
 
     Raises:
@@ -102,14 +102,15 @@ class RecurrentLayer(nn.Module):
 class RecurrentNetwork(layers.Classifier):
     """Recurrent layers over the steps, then dense layers and one output per class.
 
-    The default is the LSTM of Goel; ``hidden=(22,), dense=(2048, 32, 1024)`` on single samples is
-    the LSTM network of Vazonis et al. (2022).
+    The default is Goel's LSTM; ``hidden=(22,), dense=(2048, 32, 1024)`` on single samples is the
+    LSTM network of Vazonis et al. (2022).
 
     Attributes, in addition to those of `layers.Classifier`:
         cell: 'rnn', 'lstm' or 'gru' (`RecurrentLayer`).
         hidden: sizes of the recurrent layers.
-        bidirectional: run a second layer in parallel with each, from the last valid step to the
-            first, and concatenate their hidden states (the second one's last state is at step 0).
+        bidirectional: pair each recurrent layer with a second layer that runs from the last valid
+            step to the first, and concatenate their hidden states (the second layer's last state is
+            at step 0).
         head: 'last' for one prediction from the last hidden state (of both directions), or
             'per_step' for one prediction from the hidden state at each step.
         dense: units of the dense layers between the hidden state and the classifier.
@@ -146,10 +147,10 @@ class RecurrentNetwork(layers.Classifier):
         Args:
             features: inputs, or a dict with the inputs as "steps" and, optionally, "num_steps"
                 (batch,), the number of valid steps at the start of each example.
-            train: whether to apply dropout (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the 'dropout' collection).
 
         Returns:
-            Logits of each example or, with the head 'per_step', of each step. In the latter case,
+            Logits of each example or, with the 'per_step' head, of each step. In the latter case,
             if "num_steps" is given, a second array marks the valid steps; padding steps must be
             excluded from means.
 

@@ -27,7 +27,7 @@ class SpectrogramCNN(layers.Classifier):
     'same', and convolutions have no biases, because batch normalisation would cancel them (in
     Keras, there would be 2,032 biases with a gradient of 0).
 
-    Intermediates (collection 'intermediates'): ``block_1`` etc. after each ReLU, ``dense`` after
+    Intermediates ('intermediates' collection): ``block_1`` etc. after each ReLU, ``dense`` after
     the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
@@ -59,8 +59,8 @@ class SpectrogramCNN(layers.Classifier):
 
         Args:
             features: spectrograms, 1 x 1 or larger.
-            train: whether to apply dropout (random keys from the collection 'dropout'), normalise
-                by the statistics of the batch and update the collection 'batch_stats'.
+            train: whether to apply dropout (random keys from the 'dropout' collection), normalise
+                with batch statistics and update the 'batch_stats' collection.
 
         Returns:
             Logits, before the sigmoid.

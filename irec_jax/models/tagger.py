@@ -28,7 +28,7 @@ class Tagger(layers.Classifier):
     Since levels are relative, the outputs do not depend on the gain of the recording. The maximum
     over time makes the network respond even to instruments that play only briefly.
 
-    Intermediates (collection 'intermediates'): ``block_1`` etc. after each ReLU, ``pooled``,
+    Intermediates ('intermediates' collection): ``block_1`` etc. after each ReLU, ``pooled``,
     ``dense`` after its activation, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
@@ -57,8 +57,8 @@ class Tagger(layers.Classifier):
 
         Args:
             features: log-magnitude spectrograms, 1 x 1 or larger.
-            train: whether to apply dropout (random keys from the collection 'dropout'), normalise
-                by the statistics of the batch and update the collection 'batch_stats'.
+            train: whether to apply dropout (random keys from the 'dropout' collection), normalise
+                with batch statistics and update the 'batch_stats' collection.
 
         Returns:
             Logits, before the sigmoid.

@@ -16,8 +16,8 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 from irec_jax.models import conv_block, layers
 
-#: Attenuation in dB per unit of the last layer's values, and a shift that is subtracted from them.
-#: The values initially have mean 0 and variance 1, so the mean attenuation starts at 4 dB.
+#: Attenuation in dB per unit of the last layer's values, and a shift that is subtracted from these
+#: values. The values initially have mean 0 and variance 1, so the mean attenuation starts at 4 dB.
 ATTENUATION_DB, ATTENUATION_SHIFT = 15.0, 1.5
 
 
@@ -58,12 +58,12 @@ class UNet(nn.Module):
     `dilations` apply to the encoder only: a transposed convolution with dilation and stride 2 would
     leave three quarters of its outputs empty.
 
-    Intermediates (collection 'intermediates'): ``encoder_1`` etc. and ``decoder_1`` etc. after each
+    Intermediates ('intermediates' collection): ``encoder_1`` etc. and ``decoder_1`` etc. after each
     layer, ``bottleneck`` (the units), and ``output`` after the last batch normalisation.
 
     Attributes:
-        output: 'attenuation' subtracts a non-negative number of dB from the mixture, 'mask'
-            multiplies the mixture's amplitude by a sigmoid, and both are clipped at the floor;
+        output: 'attenuation' subtracts a non-negative number of dB from the mixture, and 'mask'
+            multiplies the mixture's amplitude by a sigmoid; both results are clipped at the floor.
             'direct' predicts the features themselves through tanh, as in the paper.
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
             of the encoder, one value per convolution.
@@ -101,11 +101,11 @@ class UNet(nn.Module):
 
         Args:
             features: mixture in dB divided by scale_db.
-            train: whether to apply dropout (random keys from the collection 'dropout'), normalise
-                by the statistics of the batch and update the collection 'batch_stats'.
+            train: whether to apply dropout (random keys from the 'dropout' collection), normalise
+                with batch statistics and update the 'batch_stats' collection.
 
         Returns:
-            Features in the same unit.
+            Features in the unit of the input.
 
         Raises:
             ValueError: if the features are empty or have the wrong number of axes.

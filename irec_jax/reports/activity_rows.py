@@ -30,7 +30,7 @@ class ActivityRow(NamedTuple):
 
 
 def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
-    """Return the instruments that are recognised or ever active, with the highest score first.
+    """Return a row for each instrument that is recognised or ever active, highest score first.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.

@@ -36,17 +36,17 @@ def overview(
     start_s: float,
     duration_s: float,
 ) -> Figure:
-    """Draw the crosstalk between tracks, and some tracks before and after its removal.
+    """Draw the crosstalk between tracks, and some tracks before and after crosstalk removal.
 
     Args:
         names: short names of the J tracks.
-        amplitudes: (J, J), amplitude of the direct sound of source j in microphone l at [l, j]; 0
-            where none was detected. None if the tracks were not aligned.
+        amplitudes: (J, J); element [l, j] is the amplitude of the direct sound of source j in
+            microphone l, or 0 if none was detected. None if the tracks were not aligned.
         delays_s: (J, J), delays of the direct sound in seconds.
         weights: (bands, J, J), the weights lambda of Seipel (2018).
         weight_titles: titles of the bands.
         drawn: indices of the tracks in ``before_after``.
-        losses_db: (J,), energy lost by each track.
+        losses_db: (J,), energy lost by each track in dB.
         before_after: for each drawn track, the powers (F, N) before and after removal.
         edges_hz: (F + 1,), edges of frequency bands that are equally wide in octaves.
         start_s, duration_s: start and duration of the excerpt that the spectrograms show.
@@ -81,7 +81,7 @@ def overview(
         for title, column in zip(("before", "after", "removed"), rows[0], strict=True):
             column.set_title(title, fontsize=11)
         figures.octave_ticks(rows[0, 0], _TICKS_HZ, edges_hz)
-        figures.time_axis(rows[-1, 1], 2 * duration_s)  # narrow panels have room for half the ticks
+        figures.time_axis(rows[-1, 1], 2 * duration_s)  # narrow panels have room for fewer ticks
         _add_colour_bars(lower, rows)
         which = "Tracks" if len(drawn) == len(names) else "Tracks that lost the most energy"
         end = clock(start_s + duration_s)
@@ -145,13 +145,13 @@ def restarts(
     *,
     title: str,
 ) -> Figure:
-    """Draw gradient descents from several initial weights; the black one starts from zero.
+    """Draw runs of gradient descent from several initial weights; the run from zero is black.
 
     Args:
         steps: (S,), numbers of steps.
-        excess: (runs, S), cost relative to the minimum, minus 1.
+        excess: (runs, S), ratio of the cost to the minimum cost, minus 1.
         exact: (W,), weights at the minimum.
-        weights: (runs, W), weights at the end of each descent.
+        weights: (runs, W), weights at the end of each run.
         title: title of the figure.
     """
     figure = figures.new_figure(11.0, 4.6)

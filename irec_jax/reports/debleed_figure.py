@@ -1,4 +1,4 @@
-"""Figure of the estimated crosstalk between tracks, and of tracks before and after reduction."""
+"""Figure of the estimated crosstalk, and of tracks before and after crosstalk reduction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from irec_jax.text import shorten
 
 #: Length in seconds of the excerpt drawn from longer recordings.
 EXCERPT_S = 30
-#: Maximum number of tracks to draw; those that lost the most energy are selected.
+#: Maximum number of tracks to draw; the tracks that lost the most energy are selected.
 MAX_DRAWN = 6
 _MAX_NAME = 18
 
@@ -34,7 +34,7 @@ def draw(
     Args:
         tracks, paths: J input tracks and J output files.
         crosstalk, settings: result and settings of the estimation.
-        losses_db: (J,), energy lost by each track.
+        losses_db: (J,), energy lost by each track in dB.
         energies: (2, J, seconds), energy per second before and after the reduction.
     """
     rate_hz, start_s = tracks[0].sample_rate_hz, excerpt_start_s(energies)
@@ -60,8 +60,8 @@ def draw(
 def excerpt_start_s(energies: np.ndarray) -> int:
     """Return the start, in seconds, of the excerpt in which the tracks lost the most energy.
 
-    The excerpt lasts `EXCERPT_S`. Losses are relative to the total energy of each track;
-    ``energies`` (2, J, seconds) is as for `draw`.
+    The excerpt lasts `EXCERPT_S`. Losses are relative to the total energy of each track.
+    ``energies`` (2, J, seconds) is described in `draw`.
     """
     before, after = energies
     total = before.sum(1, keepdims=True)
@@ -73,7 +73,7 @@ def excerpt_start_s(energies: np.ndarray) -> int:
 
 
 def _read(path: Path, span: slice) -> np.ndarray:
-    """Return a range of samples from a file, averaged over channels, as float32 (T,)."""
+    """Read a range of samples from a file and average the channels: float32 (T,)."""
     parts, num_read = [], 0
     for block in prefetch(audio.blocks(path)):
         if num_read + len(block) > span.start:

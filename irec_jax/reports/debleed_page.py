@@ -31,7 +31,7 @@ def markdown_page(
         names: J track names.
         crosstalk, settings: result and settings of the estimation.
         sample_rate_hz, duration_s: sample rate and duration of the tracks.
-        losses_db: (J,), energy lost by each track.
+        losses_db: (J,), energy lost by each track in dB.
         num_clipped: (J,), number of samples that exceed the integer range of the output file.
         silent: (J,), whether each track is silent throughout.
         provenance: result of `provenance.environment`.
@@ -75,7 +75,7 @@ def markdown_page(
 
 
 def _headline(names: Sequence[str], losses_db: np.ndarray, silent: np.ndarray, tracks: str) -> str:
-    """Return a sentence on how much the energy of the audible tracks changed."""
+    """Return a sentence that states how much the energy of the audible tracks changed."""
     (audible,) = np.nonzero(~silent)
     if not len(audible):
         return f"**All tracks are silent** ({tracks})."
@@ -83,6 +83,6 @@ def _headline(names: Sequence[str], losses_db: np.ndarray, silent: np.ndarray, t
     without = f"; {int(silent.sum())} silent" if silent.any() else ""
     return (
         "**Removing crosstalk changed the energy of the tracks by "
-        f"{difference(-losses_db[most], 1)} to {difference(-losses_db[least], 1)} dB**, most in "
-        f"{names[most]} ({tracks}{without})."
+        f"{difference(-losses_db[most], 1)} to {difference(-losses_db[least], 1)} dB**, with the "
+        f"largest loss in {names[most]} ({tracks}{without})."
     )

@@ -63,14 +63,14 @@ def _plain_table(title: str, names: Sequence[str], cells: np.ndarray) -> str:
 
 
 def _cells(values: np.ndarray, shown: np.ndarray, form: str) -> np.ndarray:
-    """Return the values marked in ``shown`` as text, with an empty diagonal."""
+    """Format the values marked in ``shown``, and leave the diagonal empty."""
     cells = np.where(shown, np.vectorize(lambda value: _cell(value, form))(values), _NONE)
     np.fill_diagonal(cells, "")
     return cells
 
 
 def _cell(value: float, form: str) -> str:
-    if form == ".2f" and value >= 10:  # weights are large in a much softer track
+    if form == ".2f" and value >= 10:  # weights are large if a track is much softer than the others
         return f"{min(value, 999):.0f}"
     text = f"{value:{form}}"
     return text[1:] if text.startswith("0.") and form == ".2f" else text

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, VERMILION
 
-#: Colours of positive and negative values over a spectrogram in shades of grey.
+#: Colours of positive and negative values, which are drawn over a greyscale spectrogram.
 POSITIVE, NEGATIVE = VERMILION, BLUE
 # Values at or above this quantile of the non-zero magnitudes are opaque.
 _OPAQUE_QUANTILE = 0.98
@@ -22,7 +22,7 @@ _MIN_TICK_DISTANCE = 0.06  # as a fraction of the axis
 
 
 class UnitPicture(NamedTuple):
-    """Picture (bands, frames) of a unit, and its caption."""
+    """Picture (bands, frames) of a network unit, and its caption."""
 
     caption: str
     values: np.ndarray

@@ -1,7 +1,7 @@
 """Shared colours and axis styles of figures, and functions that encode and save figures.
 
 Figures are created without pyplot, so that Matplotlib's global state does not change. The colours
-are from the palette of Okabe and Ito, which colour-blind readers can distinguish.
+are from the Okabe-Ito palette, which colour-blind readers can distinguish.
 """
 
 import io
@@ -51,7 +51,7 @@ def encode(figure: Figure, file_format: str, *, dpi: float | None = None) -> byt
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Missing glyphs are drawn as boxes.
+        # Missing glyphs are drawn as boxes, so the warning is not needed.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=file_format, dpi=dpi or figure.dpi)
     return buffer.getvalue()
@@ -113,7 +113,7 @@ def heat_map(
 
 
 def relative_db(powers: np.ndarray, loudest: float) -> np.ndarray:
-    """Return powers in dB relative to the power ``loudest``, with a floor of -120 dB."""
+    """Return powers in dB relative to ``loudest``, with a floor of -120 dB."""
     return 10 * np.log10(np.maximum(powers / max(float(loudest), 1e-30), 1e-12))
 
 
@@ -122,8 +122,8 @@ def spectrogram(
 ) -> AxesImage:
     """Draw levels (bands, columns) in dB, with low frequencies at the bottom.
 
-    The colours range from ``low`` to ``high`` dB. ``extent`` holds the start and end times and the
-    lowest and highest frequencies, in the units of the axes.
+    The colours range from ``low`` to ``high`` dB. ``extent`` holds the start time, the end time,
+    the lowest frequency and the highest frequency, in the units of the axes.
     """
     scale: Any = dict(vmin=low, vmax=high, cmap=cmap)
     return axes.imshow(

@@ -1,6 +1,6 @@
 """Galleries of model inputs: images of clips from every class, one class per row.
 
-They correspond to figures 9 to 16 of Goel, for any dataset of labelled clips.
+They correspond to figures 9 to 16 of Goel, but can show any dataset of labelled clips.
 """
 
 import collections
@@ -27,7 +27,7 @@ from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.figures import Extent, new_figure
 from irec_jax.text import class_names, shorten
 
-#: Seconds drawn from the start of each clip: the length of an IRMAS training clip.
+#: Only the first 3 s of each clip are drawn, which is the length of an IRMAS training clip.
 EXCERPT_S = 3.0
 #: Spans of the two recurrence plots: 2^16 and 2^17 samples at 44.1 kHz, as in Goel.
 _SPANS_S = (1.486, 2.972)
@@ -40,7 +40,7 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """Kind of image: its front end, axes and colours.
+    """Front end, axes and colours of a kind of image.
 
     Attributes:
         frontend: front end that computes the R images of a clip.
@@ -48,7 +48,7 @@ class _Kind:
         headers: titles of the R columns of a clip; empty for a single image.
         x_label, y_label: labels of the axes, with units.
         y_ticks: tick labels by position; None for automatic ticks.
-        how_to_read: one or two sentences of explanation.
+        how_to_read: one or two sentences that explain the images.
         colours: name of a colour map.
         bar_ticks: tick labels of the colour bar by value; the first and last values are its limits.
         bar_label: label of the colour bar.
@@ -77,7 +77,7 @@ def draw(
     """Draw images of training clips, preferably clips with a single label.
 
     Args:
-        settings: dataset `name` and its options, as in the config section `data`; `dir` and
+        settings: dataset `name` and options, as in the `data` section of the config; `dir` and
             `manual_dir` are optional.
         image: 'stacked', 'recurrence' or 'log_mel'.
         classes: names or codes of the classes to draw, in this order; empty for all classes that

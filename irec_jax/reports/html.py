@@ -10,16 +10,16 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-#: Picture pixels per pixel of the page; more than 1 keeps pictures sharp when they are enlarged.
+#: Picture pixels per page pixel; values above 1 keep pictures sharp when they are enlarged.
 PICTURE_SCALE = 1.5
 _MARKDOWN = MarkdownIt("js-default")
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-#: Script that closes an enlarged picture on Escape, as a click does.
+#: Script that closes an enlarged picture when the Escape key is pressed.
 _SCRIPT = """addEventListener("keydown", (event) => {
   if (event.key === "Escape")
     document.querySelectorAll("input:checked").forEach((box) => { box.checked = false; });
 });"""
-#: Numbers with a deviation, interval or unit: '0.672 [0.651, 0.695]', '9.33 ± 4.29 dB'.
+#: Numbers with a standard deviation, interval or unit: '0.672 [0.651, 0.695]', '9.33 ± 4.29 dB'.
 _NUMBER = r"[-+−]?\.?\d[\d.,]*"
 _QUANTITY = re.compile(
     rf"{_NUMBER}(?: [±/] {_NUMBER})*(?: \[{_NUMBER}, {_NUMBER}\])?"
@@ -31,11 +31,11 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
     """Convert a Markdown page to an HTML document.
 
     The first heading becomes the title of the document. The paragraph above a table becomes its
-    caption; the second line of the caption is set in small print. A picture in a paragraph of its
-    own becomes a figure with a caption, and a click enlarges it.
+    caption; the second line of the caption is set in small print. A picture that is the only
+    content of a paragraph becomes a figure with a caption, and a click enlarges it.
 
     Args:
-        page: Markdown, with tables as on GitHub; HTML in it is escaped.
+        page: Markdown with GitHub-style tables; any HTML in it is escaped.
         pictures: PNG files to embed, by file name; other pictures remain links.
     """
     tokens = _MARKDOWN.parse(page)
@@ -133,7 +133,7 @@ def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator
 
 
 def _figure(caption: str, png: bytes) -> str:
-    """Return a figure that a click enlarges by toggling a checkbox."""
+    """Return a figure with a checkbox, so that a click enlarges the picture without a script."""
     caption, encoded = html.escape(caption), base64.b64encode(png).decode()
     width, height = struct.unpack(">II", png[16:24])
     size = f"--width: {width / PICTURE_SCALE:g}px; --ratio: {width / height:.4f}"

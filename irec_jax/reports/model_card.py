@@ -1,4 +1,4 @@
-"""Model cards, the pages that describe packaged recognisers to their users."""
+"""Model cards, which describe packaged recognisers to their users."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from irec_jax.reports.page import data_name, debug_banner, rendered_banner
 from irec_jax.reports.tables import captioned_table, escape, markdown_table
 from irec_jax.text import class_names, interval, plural
 
-#: Kinds of threshold in a report, and their names in the card.
+#: Kinds of thresholds in a report, and their names in the card.
 _THRESHOLDS = {"fixed": "fixed threshold", "validation": "threshold tuned on validation clips"}
 
 
@@ -26,12 +26,12 @@ def model_card(
 
     Args:
         name: name of the packaged system.
-        system: content of its `system.json`.
+        system: content of `system.json`.
         num_parameters: number of parameters.
-        num_bytes: size of its `parameters.npz` in bytes.
+        num_bytes: size of `parameters.npz` in bytes.
         command: command that trains the system, if known.
-        report: content of its `report.json`, if it was evaluated.
-        fingerprint: content of its `dataset.json`, if it has one.
+        report: content of `report.json`, if the system was evaluated.
+        fingerprint: content of `dataset.json`, if there is one.
         text: Markdown to append, such as the licence and remarks.
     """
     parts = [
@@ -191,7 +191,7 @@ def _probabilities(system: Mapping[str, Any]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    """Return the name and the other settings of a config section as text."""
+    """Format the name and the other settings of a config section."""
     values = {key: value for key, value in settings.items() if key != "name"}
     listed = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
     name = f"`{settings['name']}`" if "name" in settings else ""

@@ -9,19 +9,19 @@ import numpy as np
 from irec_jax.reports.tables import captioned_table, escape
 from irec_jax.text import plural
 
-#: Clip scores of `inference.aggregation`: their names on pages, and their definitions.
+#: Names on pages and definitions of the clip scores in `inference.aggregation`.
 CLIP_SCORES = {
     "s1": ("S1", "mean of the window probabilities"),
     "s2": ("S2", "sum of the window probabilities, divided by the largest sum of any class"),
     "max": ("max", "maximum of the window probabilities"),
     "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
 }
-#: Config names of a user's own data: label, format and digest of the content.
+#: Pattern of the config names of a user's own data: label, format and digest of the content.
 _OWN_DATA = re.compile(r"(?P<label>.+?)(?:-(?P<format>\w+))?-[0-9a-f]{12}")
 
 
 def debug_banner(report: Mapping) -> list[str]:
-    """Return a warning for the top of the page of a debug run; empty for other runs."""
+    """Return a warning for the top of a debug run's page; empty for other runs."""
     if not report.get("debug"):
         return []
     return ["> **Debug run: trained briefly on little data. The scores mean nothing.**"]
@@ -50,7 +50,7 @@ def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
 
 
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
-    """Return a Markdown picture below an optional heading; empty if it was not drawn."""
+    """Return a Markdown picture below an optional heading; empty if the picture was not drawn."""
     if name not in captions:
         return []
     return [*([heading] if heading else []), f"![{escape(captions[name])}]({name})"]
@@ -77,7 +77,7 @@ def measured_table(
 
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
-    """Return a list of the failed runs and the reasons; empty if no run failed."""
+    """Return a list of the failed runs with the reasons; empty if no run failed."""
     lines = [f"- {name}: {escape(reason)}" for name, reason in failures.items()]
     heading = "**Failed** (run the same command to try again):"
     return [heading, "\n".join(lines)] if lines else []

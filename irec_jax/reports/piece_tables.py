@@ -1,4 +1,4 @@
-"""Section of a recognition report on scores by piece; see `evaluation.pieces`."""
+"""Tables of scores by piece in a recognition report; see `evaluation.pieces`."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ NAMES = {"precision": "P", "recall": "R", "f1": "F1", "auc": "ROC AUC"}
 
 
 def sections(report: Mapping) -> list[str]:
-    """Return the section on scores by piece; empty if the report has no entry ``pieces``."""
+    """Return the section on scores by piece; empty if the report has no ``pieces`` entry."""
     if not (entry := report.get("pieces")):
         return []
     by_frame = [_frames(report, entry["frames"])] if "frames" in entry else []
@@ -25,7 +25,7 @@ def with_interval(block: Mapping, name: str) -> str:
 
 
 def signed_interval(block: Mapping, name: str) -> str:
-    """Format a difference with its interval, all with signs: '+0.041 [+0.012, +0.065]'."""
+    """Format a difference with its interval, with explicit signs: '+0.041 [+0.012, +0.065]'."""
     ends = block[f"{name}_interval"]
     text = difference(block[name])
     if not all(map(is_finite, ends)):
@@ -72,14 +72,14 @@ def _frames(report: Mapping, entry: Mapping) -> str:
     return measured_table(
         report,
         f"The same scores over {entry['model']['num_frames']:,} frames of 1,024 samples, and micro "
-        "F1 over all frames. A frame has the scores of the instance in which it begins.",
+        "F1 over all frames. Each frame takes the scores of the instance in which it begins.",
         ["system", *(f"{name} [95 %]" for name in NAMES.values()), "micro F1"],
         rows,
     )
 
 
 def _classes(report: Mapping, scores: Mapping) -> str:
-    """Return a table of the scores of each class and the numbers of pieces without them."""
+    """Return a table of the scores of each class and of the numbers of pieces without a score."""
     names = class_names(report["classes"])
     rows = []
     for code, name in zip(report["classes"], names, strict=True):

@@ -20,8 +20,8 @@ class Preview:
     """Preview of an audio file.
 
     Attributes:
-        envelope: peak of each of up to `NUM_COLUMNS` parts of equal length.
-        mp3: compressed copy; None if none was requested.
+        envelope: peak of each of up to `NUM_COLUMNS` segments of equal length.
+        mp3: compressed copy; None if it was not requested.
     """
 
     envelope: np.ndarray
@@ -36,7 +36,7 @@ def num_uri_bytes(duration_s: float) -> float:
 def read_preview(path: str | os.PathLike, duration_s: float, *, with_audio: bool) -> Preview:
     """Read a preview of an audio file block by block.
 
-    Channels are averaged; if they cancel, the loudest channel is used.
+    Channels are averaged. If they cancel each other out, the loudest channel is used.
 
     Args:
         path: path of the file.

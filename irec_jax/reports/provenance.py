@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jax
 
-#: Distributions whose versions affect results or speed.
+#: Packages whose versions affect results or speed.
 LIBRARIES = (
     "irec-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "librosa",
     "soundfile", "soxr", "grain", "tensorflow-datasets", "array-record",
@@ -36,7 +36,7 @@ def collect(
     """Return the provenance of a report written by this process.
 
     Args:
-        dataset, version, config: name, version and config (size and audio format) of the builder.
+        dataset, version, config: name, version and config (size and audio format) of the dataset.
         split: split that was scored.
         seed: random seed of the run.
         durations_s: duration of each phase in seconds, by name.
@@ -46,7 +46,7 @@ def collect(
 
 
 def environment(durations_s: Mapping[str, float] | None = None) -> dict:
-    """Return the provenance without dataset and seed; see `collect`."""
+    """Return the provenance without the dataset and the seed; see `collect`."""
     return {
         "command": command(),
         "git": git(Path(__file__).resolve().parents[2]),
@@ -101,7 +101,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
-    """Return JAX's devices, the number of processes, the CPU model and the usable cores."""
+    """Return the JAX devices, the CPU model, and the numbers of processes and usable cores."""
     kinds = collections.Counter(device.device_kind for device in jax.devices())
     affinity = getattr(os, "sched_getaffinity", None)
     return {

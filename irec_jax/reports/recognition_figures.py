@@ -37,10 +37,10 @@ def threshold_curve(
     marks: Mapping[str, float],
     score: str,
 ) -> Figure:
-    """Draw micro and macro F1 on the test split against the threshold on a clip score.
+    """Draw micro and macro F1 on the test split as functions of the clip score threshold.
 
-    ``marks`` holds thresholds to mark, by name ('fixed', 'validation', 'oracle'); ``score`` is the
-    name of the clip score ('S2').
+    ``marks`` holds the thresholds to mark, by name ('fixed', 'validation', 'oracle'). ``score`` is
+    the name of the clip score ('S2').
     """
     figure, axes = figures.new_axes(7.0, 4.2)
     for name, f1, colour, marker, style in (

@@ -69,7 +69,7 @@ def _score(block: Mapping, name: str = "f1") -> str:
 
 
 def _headline(report: Mapping) -> str:
-    """Return the main scores, starting with accuracy if every clip has one label, else with F1."""
+    """Return the main scores: accuracy and F1 if every clip has one label, otherwise only F1."""
     fixed, sizes = report["thresholds"]["fixed"], report["data"]["test"]
     protocol, accuracy = report.get("protocol"), report["predominant"]
     split, unit = "", "clips"
@@ -134,9 +134,9 @@ def _data_splits(report: Mapping) -> list[str]:
         names = {"training": "train_top1", "validation": "valid_top1", "test": "test_accuracy"}
         accuracies = {split: best.get(name) for split, name in names.items()}
         text += (
-            f" Accuracy at epoch {best['epoch']}, the best epoch, is the share of examples that "
-            "have the class with the highest score among their labels. It is measured on training "
-            "windows during the epoch, on validation windows after it, and on test "
+            f" Accuracy at epoch {best['epoch']}, the best epoch, is the share of examples whose "
+            "labels include the class with the highest score. It is measured on training windows "
+            "during the epoch, on validation windows after the epoch, and on test "
             f"{protocol['unit']} with exactly one label."
         )
     if weighted := report.get("class_weights"):

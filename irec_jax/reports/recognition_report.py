@@ -1,4 +1,4 @@
-"""Report of a recognition experiment: report.json, report.md, report.html and figures."""
+"""Recognition reports: report.json, report.md, report.html and figures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -36,23 +36,24 @@ def assemble(
         system: name of the evaluated system, such as 'han'.
         provenance: result of `provenance.collect`.
         rendered: whether the audio was rendered; if so, the page starts with a warning.
-        protocol: data splits, from `data.protocol`.
-        best_epoch: epoch of ``history`` whose parameters were evaluated; the report adds its
+        protocol: description of the data splits from `data.protocol`.
+        best_epoch: epoch of ``history`` whose parameters were evaluated; the report adds the
             ``test_accuracy``.
         baselines: results of `irec_jax.evaluation.recognition.compact` by name.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
-        reported: published scores: ``dataset`` (builder name), ``source`` and ``rows``, each a
-            dict of ``setting`` and any of ``micro_p``, ``micro_r``, ``micro_f1``, ``macro_p``,
-            ``macro_r``, ``macro_f1``. They are omitted from reports on other datasets, whose scores
-            are not comparable.
+        reported: published scores, a dict with ``dataset`` (builder name), ``source`` and
+            ``rows``. Each row is a dict with ``setting`` and any of ``micro_p``, ``micro_r``,
+            ``micro_f1``, ``macro_p``, ``macro_r`` and ``macro_f1``. The scores are omitted from
+            reports on other datasets, with which they are not comparable.
         repeats: result of `summarize_repeats`.
-        class_weights: ``kind`` and ``weights`` by class that the training loss used, if any.
+        class_weights: ``kind`` of the class weights in the training loss, and ``weights`` by class,
+            if any.
         debug: whether the run was too short to learn anything; if so, the page starts with a
             warning.
 
     Returns:
         dict: ``system``, ``dataset`` (name), ``rendered``, the entries of ``evaluation``,
-        ``provenance``, and those optional parts that were given.
+        ``provenance``, and all optional arguments that were given.
     """
     dataset = provenance["dataset"]["name"]
     if reported and reported["dataset"] != dataset:
@@ -76,11 +77,15 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
     """Return means and standard deviations over runs with different seeds, from their reports.
 
     Returns:
-        dict: ``num_runs``; ``seeds``; ``thresholds``, with the ``micro`` and ``macro``
-        ``precision``, ``recall`` and ``f1`` at each kind of threshold; ``accuracy`` and
-        ``balanced_accuracy`` on single-label test clips; and, if all runs have them,
-        ``train_accuracy`` and ``valid_accuracy`` of the best epochs. Each score has a ``mean``, a
-        sample ``sd`` (n - 1; NaN for one run) and ``values``.
+        dict:
+
+        - ``num_runs``, ``seeds``: number and random seeds of the runs.
+        - ``thresholds``: for each kind of threshold, the ``micro`` and ``macro`` ``precision``,
+          ``recall`` and ``f1``.
+        - ``accuracy``, ``balanced_accuracy``: scores on single-label test clips.
+        - ``train_accuracy``, ``valid_accuracy``: scores of the best epochs, if all runs have them.
+
+        Each score has a ``mean``, a sample ``sd`` (n - 1; NaN for one run) and ``values``.
     """
 
     def over_runs(kind: str, average: str, name: str) -> dict:

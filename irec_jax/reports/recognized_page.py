@@ -1,4 +1,4 @@
-"""HTML page on the instruments recognised in audio files, with audio players and timelines."""
+"""HTML page of the instruments recognised in audio files, with audio players and timelines."""
 
 import base64
 import dataclasses
@@ -41,15 +41,15 @@ class System:
 
 
 class RecognizedPage:
-    """Page with a section for each file, rewritten as each file is processed.
+    """Page with a section for each file, which is rewritten after each processed file.
 
-    The page consists of `start()`, the `section` of each file so far, and `end()`. Its start states
-    how many of the files are on the page.
+    The page consists of `start()`, the `section` of each processed file, and `end()`. The start
+    states how many files are already on the page.
 
     Args:
         path: path of the page; links to files are relative to its folder.
         files: all input files.
-        systems: recognisers that are applied to them.
+        systems: recognisers that are applied to the files.
         threshold: name or value of the threshold, as typed.
         provenance: result of `provenance.environment`.
     """
@@ -91,14 +91,14 @@ class RecognizedPage:
     ) -> Iterator[str]:
         """Yield the section of the next file in parts.
 
-        Only after the last part has been yielded does `start` include the file.
+        The table in `start` lists the file only after the last part has been yielded.
 
         Args:
             file: path of the file.
             result: the `irec_jax.systems.recognized.Recognized` of the file; None if it failed.
             preview: waveform of the file, and the audio to embed.
             link: whether to play the original file if no audio is embedded.
-            error: why the file or one of its outputs failed; empty if nothing failed.
+            error: reason why the file or one of its outputs failed; empty if nothing failed.
         """
         number, name, labels = len(self._rows) + 1, printable(file), "–"
         note = result.note if result else ""
@@ -143,7 +143,7 @@ class RecognizedPage:
         )
         return (
             f"Recognised by {systems} on {self._provenance['date'][:10]}. An instrument is "
-            "recognised if its score over the file reaches its threshold. In the timelines, "
+            "recognised if its score for the whole file reaches its threshold. In the timelines, "
             "opacity shows the activity, and a bar marks activity at or above the threshold."
         )
 
@@ -214,8 +214,8 @@ class RecognizedPage:
         aggregations = dict.fromkeys(system.aggregation for system in self._systems)
         shown = "; ".join(": ".join(CLIP_SCORES[name]) for name in aggregations)
         caption = (
-            f"Score over the file ({shown}), and the share of the time for which the instrument is "
-            "active."
+            f"Score for the whole file ({shown}), and the share of the time for which the "
+            "instrument is active."
         )
         return captioned_table(caption, header, rows, 2)
 
@@ -229,7 +229,7 @@ def _describe_dataset(dataset: Mapping[str, Any]) -> str:
 
 
 def _training_data(systems: Sequence[System]) -> list[str]:
-    """Return a warning if a system was trained on rendered music; otherwise empty."""
+    """Return a warning if a system was trained on rendered music; empty otherwise."""
     if not any(system.dataset.get("rendered") for system in systems):
         return []
     return ["> **Trained on rendered music: expect errors on recordings.**"]

@@ -20,11 +20,11 @@ _MAX_TICKS = 10
 def timeline(result: Any, envelope: np.ndarray | None) -> str:
     """Return a figure with the waveform, a row for each active instrument, and a time axis.
 
-    Instruments that are recognised but never active have a row as well.
+    Instruments that are recognised but never active also have a row.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
-        envelope: (C,), peaks of the waveform, see `preview.Preview`; None draws no waveform.
+        envelope: (C,), peaks of the waveform (see `preview.Preview`); None for no waveform.
     """
     rows = activity_rows(result, NUM_COLUMNS)
     lanes = [_waveform(envelope)] if envelope is not None and len(envelope) else []

@@ -24,7 +24,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
     "post": dict(color=VERMILION, marker="s", label="post"),
     "mixture": dict(color=GREY, marker="v", label="mixture (unprocessed)"),
 }
-#: Dynamic range of spectrograms below the loudest bin of the first one.
+#: Range of the colours in dB, below the loudest bin of the first spectrogram.
 _RANGE_DB = 75.0
 _MAX_NAMED_TRACKS = 30
 _MAX_TRACK_NAME = 28
@@ -36,8 +36,8 @@ def sdr_per_track(
 ) -> Figure:
     """Draw the amplitude SDR of every track, sorted by the score of 'raw' or of the first system.
 
-    ``scores`` holds a score in dB per system and track. NaN and infinite scores are not drawn;
-    tracks for which the score to sort by is not finite come last.
+    ``scores`` holds a score in dB for each system and track. NaN and infinite scores are not drawn.
+    Tracks without a finite score to sort by come last.
     """
     key = np.array(scores["raw" if "raw" in scores else next(iter(scores))], np.float64)
     order = np.argsort(np.where(np.isfinite(key), key, np.inf), kind="stable")
@@ -69,12 +69,12 @@ def spectrograms(
     start_s: float = 0.0,
     title: str = "",
 ) -> Figure:
-    """Draw spectrograms below one another with a shared colour scale.
+    """Draw vertically stacked spectrograms with a shared colour scale.
 
     Args:
         levels_db: levels (bins, frames) in dB by name, all of the same shape; the colour scale ends
             at the loudest bin of the first spectrogram.
-        frame_s, bin_hz: distance between frames and between bins.
+        frame_s, bin_hz: spacing of the frames and of the bins.
         start_s: start of the excerpt, for the time axis.
         title: title of the figure.
     """
@@ -190,7 +190,8 @@ def _loss_lines(
 ) -> None:
     """Draw the training and validation loss of a run.
 
-    If the plot shows a single run, the two lines differ in colour, otherwise only in line style.
+    If the plot shows a single run, the two lines differ in colour. Otherwise, they differ only in
+    line style.
     """
     epochs, train, valid = (_column(history, k) for k in ("epoch", "train_loss", "valid_loss"))
     labels = ("training", "validation") if single else (None, name)
@@ -211,7 +212,7 @@ def _markers(history: _History) -> dict:
 
 
 def _column(history: _History, name: str) -> np.ndarray:
-    """Return a value of every epoch as float64; missing values are NaN."""
+    """Return the named value of every epoch as float64; missing values are NaN."""
     return np.array([row.get(name) for row in history], np.float64)  # None becomes NaN
 
 

@@ -14,21 +14,21 @@ from irec_jax.reports.page import (
 from irec_jax.reports.tables import escape
 from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plural
 
-#: Score used in the headline and to compare systems.
+#: Score used in the headline and in comparisons of systems.
 MAIN_SCORE = "amplitude_sdr_db"
 _BOUNDS = {"mixture": "mixture (unprocessed)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
-#: Descriptions of the reference and fill of the postprocessing (`frontends.gate`).
+#: Descriptions of the reference and fill options of the postprocessing (`frontends.gate`).
 POST_REFERENCES = {
     "absolute": "0 dB of the spectrogram",
     "track": "the maximum of the track",
     "segment": "the maximum of each segment",
 }
 POST_FILLS = {"floor": "silent", "zero": "0 dB"}
-#: Description of `raw`; that of `post` depends on the settings.
+#: Description of `raw`; the description of `post` depends on the settings.
 _RAW = "the output of the network"
-#: Differences smaller than this are printed as zero.
+#: Differences smaller than this count as zero on the page.
 _PRINTED_DB = 0.005
 
 
@@ -199,8 +199,8 @@ def _significance(report: Mapping) -> list[str]:
     if all(_is_printed_as_zero(test) for test in tested):
         return [
             "## Effect of postprocessing",
-            f"None: in every score, `raw` and `post` differ by less than {_PRINTED_DB:g} dB on "
-            "average.",
+            f"None: on average, `raw` and `post` differ by less than {_PRINTED_DB:g} dB in every "
+            "score.",
         ]
     rows = [
         [SCORES[score], text, *_test_cells(tests[kind])]
@@ -222,7 +222,7 @@ def _significance(report: Mapping) -> list[str]:
 
 
 def describe_post(settings: Mapping) -> str:
-    """Describe the postprocessing that the config section `evaluation` or `system.json` sets."""
+    """Describe the postprocessing settings of a config's `evaluation` section or `system.json`."""
     reference = POST_REFERENCES[settings.get("post_reference", "absolute")]
     fill = POST_FILLS[settings.get("post_fill", "floor")]
     return f"values below {settings['post_db']:g} dB, relative to {reference}, become {fill}"
@@ -242,8 +242,8 @@ def _is_printed_as_zero(test: Mapping) -> bool:
 def _test_cells(test: Mapping) -> list[str]:
     """Return the number of tracks, the difference with its interval, t and p.
 
-    For a difference that is printed as zero, t and p are omitted: rounding errors in a few bins can
-    be systematic, and hence significant, without being relevant.
+    If the difference counts as zero, t and p are omitted, because rounding errors in a few bins can
+    be systematic, and hence statistically significant, without being relevant.
     """
     if _is_printed_as_zero(test):
         return [str(test["num_tracks"]), f"below {_PRINTED_DB:g}", "–", "–"]
@@ -253,7 +253,7 @@ def _test_cells(test: Mapping) -> list[str]:
 
 
 def _track_table(report: Mapping) -> str:
-    """Return a table of the amplitude SDR of all systems and the other scores of the main one."""
+    """Return a table of the amplitude SDR of all systems, and of all scores of the main system."""
     main = _main_system(report)
     others = [score for score in SCORES if score != MAIN_SCORE]
     header = ["track", "length, m:ss", *(f"{system}, dB" for system in report["systems"])]

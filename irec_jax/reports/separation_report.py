@@ -1,4 +1,4 @@
-"""Report of a separation experiment: report.json, report.md, report.html and figures."""
+"""Separation reports: report.json, report.md, report.html and figures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ def assemble(
     Args:
         evaluation: result of `irec_jax.evaluation.separation.summarize`.
         target: stems that make up the target.
-        protocol: data splits: ``description``, and ``sides``, which maps each split to a dict with
-            ``num_tracks`` and ``duration_s``.
+        protocol: data splits, a dict with ``description`` and ``sides``, which maps each split to
+            a dict with ``num_tracks`` and ``duration_s``.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and optionally
             ``valid_amplitude_sdr``.
         reported: published scores, from `studies.published.RESULTS`. They are omitted from reports
             on rendered audio.
-        settings: config section `evaluation`, which defines how tracks were separated.
+        settings: `evaluation` section of the config, which defines how tracks were separated.
 
     The other arguments are those of `recognition_report.assemble`.
     """
@@ -64,9 +64,9 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
         reports: complete reports on the same tracks, one per run.
 
     Returns:
-        dict: ``num_runs``, ``seeds``, and ``summary[system][score]`` with the ``mean`` and the
-        sample ``sd`` (n - 1; NaN for one run) of the means over tracks, and those means as
-        ``values``.
+        dict: ``num_runs``, ``seeds``, and ``summary[system][score]``, which holds the mean over the
+        tracks for each run as ``values``, and the ``mean`` and sample ``sd`` (n - 1; NaN for one
+        run) of these values.
     """
 
     def over_runs(system: str, score: str) -> dict:
@@ -83,9 +83,10 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None = None) -> Path:
-    """Write a report from `assemble`, draw an example, and return the path of report.md.
+    """Write a report from `assemble` and return the path of report.md.
 
-    See `writing.write_report`. The example is a result of `irec_jax.evaluation.separation.example`.
+    See `writing.write_report`. The spectrograms of ``example``, a result of
+    `irec_jax.evaluation.separation.example`, are drawn if it is given.
     """
     return write_captioned_report(folder, report, markdown_page, _figures(report, example))
 

@@ -1,4 +1,4 @@
-"""Spectrograms with octave-spaced bands, and overviews of separated recordings."""
+"""Spectrograms with logarithmically spaced bands, and overviews of separated recordings."""
 
 from collections.abc import Mapping
 
@@ -50,7 +50,10 @@ class SpectrogramOverview:
         self._pending = self._pending[max(0, num_frames) * self._hop :]
 
     def powers(self) -> np.ndarray:
-        """Return the powers (bands, columns), averaged over channels; call after the last block."""
+        """Return the powers (bands, columns), averaged over channels.
+
+        Call this method after the last block.
+        """
         self.add(np.zeros((self._length, self._pending.shape[1]), np.float32))
         counts = np.bincount(self._column_of, minlength=len(self._sums))
         return octave_bands((self._sums / counts[:, None]).T, self._rate_hz)
@@ -94,14 +97,14 @@ def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
     fraction = (edges - low)[:, None]
     slope = powers[low + 1] - powers[low]
     at_edges = integral[low] + powers[low] * fraction + slope * fraction**2 / 2
-    # Rounding may give values below 0.
+    # Rounding errors may cause negative values.
     return np.maximum(np.diff(at_edges, axis=0), 0) / np.diff(edges)[:, None]
 
 
 def draw_overview(
     powers: Mapping[str, np.ndarray], *, title: str, sample_rate_hz: int, duration_s: float
 ) -> Figure:
-    """Draw spectrograms below one another, in dB relative to the maximum of the first.
+    """Draw vertically stacked spectrograms in dB relative to the maximum of the first.
 
     ``powers`` maps names to results of `SpectrogramOverview.powers`, with the mixture first.
     """

@@ -11,7 +11,7 @@ from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, GREEN, ORANGE, VERMILION
 
 _COLOURS, _MARKERS = (BLUE, VERMILION, GREEN, ORANGE), ("o", "s", "^", "v")
-#: A score as (low, value, high); low and high are None if there is no interval.
+#: Score as (low, value, high); low and high are None if there is no interval.
 Interval = tuple[float | None, float, float | None]
 
 
@@ -36,7 +36,7 @@ def score_points(
         interval: description of the intervals.
         reported: published scores by row; None if there are none.
         reported_label: label of the published scores.
-        guess: name and score of predictions without a model, drawn as a dashed line.
+        guess: name and score of a baseline without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
     positions = {row: position for position, row in enumerate(rows)}
@@ -94,7 +94,7 @@ def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
 
 
 def label_distributions(splits: Mapping[str, Mapping[str, int]], *, title: str) -> Figure:
-    """Draw the number of examples of each class in several splits, one below the other."""
+    """Draw the number of examples of each class in several splits, with a panel per split."""
     num_classes = max(map(len, splits.values()))
     figure = figures.new_figure(max(6.0, 1.5 + 0.6 * num_classes), 0.6 + 3.0 * len(splits))
     panels = figure.subplots(len(splits), 1, squeeze=False)[:, 0]
@@ -123,8 +123,8 @@ def score_curves(
     """Draw scores against a setting, with intervals as bands and one panel per title.
 
     Args:
-        panels: at most five curves by name for each panel title; each point of a curve is a setting
-            and a score in 0..1.
+        panels: for each panel title, at most five curves by name; each point of a curve consists
+            of a setting and a score in 0..1.
         xlabel: name of the setting.
         marks: settings to mark with a vertical line, by name.
     """
@@ -154,8 +154,8 @@ def threshold_curves(
 ) -> Figure:
     """Draw the F1 of labels against the activity threshold, with one threshold marked.
 
-    Curves are named 'CONDITION, METHOD'. Those of the same condition have the same colour, and
-    those without crosstalk reduction are dashed.
+    Curves are named 'CONDITION, METHOD'. Curves of the same condition have the same colour, and
+    curves without crosstalk reduction are dashed.
     """
     figure, axes = figures.new_axes(8.5, 4.6)
     conditions = dict.fromkeys(name.rpartition(", ")[0] for name in f1)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(name: str) -> str:
-    """Escape Markdown characters in text from outside, such as a file name."""
+    """Escape Markdown characters in external text, such as a file name."""
     return re.sub(r"[\\`*<>&\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", name)
 
 
@@ -15,20 +15,20 @@ def captioned_table(
     rows: Iterable[Sequence[str]],
     num_text_columns: int = 1,
 ) -> str:
-    """Return a Markdown table below a paragraph with its caption; see `markdown_table`."""
+    """Return a caption paragraph followed by a Markdown table; see `markdown_table`."""
     return f"{caption}\n\n{markdown_table(header, rows, num_text_columns)}"
 
 
 def markdown_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int = 1
 ) -> str:
-    """Return a Markdown table that is also aligned as plain text.
+    """Return a Markdown table whose columns are also aligned in plain text.
 
     Args:
         header: column titles.
         rows: cells of each row; vertical bars in cells are escaped.
-        num_text_columns: number of leading columns that hold text and are left-aligned; the others
-            hold numbers and are right-aligned.
+        num_text_columns: number of leading columns that hold text and are left-aligned; the
+            remaining columns hold numbers and are right-aligned.
     """
     lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]

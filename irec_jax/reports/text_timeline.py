@@ -1,4 +1,4 @@
-"""Timelines of instruments as text for terminals."""
+"""Text timelines of instruments for terminals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,7 +50,7 @@ def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool 
 
 
 def _shown(rows: Sequence[ActivityRow]) -> tuple[set[str], int]:
-    """Return the names of the rows to show, recognised ones first, and the number of other rows."""
+    """Return the names of the rows to show (recognised ones first) and the number of other rows."""
     names = [row.name for row in sorted(rows, key=lambda row: not row.is_label)]
     return set(names[:_MAX_ROWS]), len(names[_MAX_ROWS:])
 

@@ -1,4 +1,4 @@
-"""Timelines of the instruments in a recording and of the tracks of a session."""
+"""Timelines of the instruments in a recording and of the tracks in a session."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def instruments_over_time(
         scores: (N, K), non-negative scores of the windows.
         classes: K class names.
         threshold: threshold of the scores, in the same units.
-        labels: classes recognised in the recording; their names are set in bold.
+        labels: classes recognised in the recording, whose names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
     edges_s, scores = _merge_columns(_window_edges(times_s), scores)

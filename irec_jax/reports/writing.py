@@ -1,4 +1,4 @@
-"""Report files: report.json, report.md, report.html and the figures beside them.
+"""Functions that write reports: report.json, report.md, report.html and the figures beside them.
 
 Every file is written atomically, figures first and report.json last, so a folder that contains a
 report.json contains the complete report.
@@ -29,7 +29,7 @@ def write_captioned_report(
     markdown_page: Callable[[Mapping, Mapping[str, str]], str],
     figures: Mapping[str, tuple[Figure, str]],
 ) -> Path:
-    """Write a report whose page shows figures with captions; see `write_report`.
+    """Write a report with captioned figures; see `write_report`.
 
     Args:
         folder: path of the folder.
@@ -51,8 +51,8 @@ def write_report(
     Args:
         folder: path of the folder, which is created if needed.
         report, page: content of report.json and of report.md.
-        figures: figures by file name. report.html embeds them, as well as other pictures of the
-            page that are already in the folder.
+        figures: figures by file name. report.html embeds them, as well as any other pictures on
+            the page that are already in the folder.
 
     Returns:
         The path of report.md.

@@ -1,6 +1,6 @@
 """Tables and figures of the papers, reproduced by `irec study NAME`.
 
-Each study is a module with a function `run(arguments)`. The first line of its docstring is the help
+Each study is a module with a `run(arguments)` function. The first line of its docstring is the help
 text of the command; its options are defined in `options`. A study writes ``report.html``,
 ``report.md`` and ``report.json`` to its workdir. An interrupted study resumes when it is run again.
 """

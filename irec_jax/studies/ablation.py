@@ -18,7 +18,7 @@ from irec_jax.reports.page import mean_over_runs, measured_table, rendered_banne
 from irec_jax.studies import pages, runs
 from irec_jax.text import difference, mean_sd
 
-#: The row with which all others are compared.
+#: The row that all others are compared with.
 DEFAULT = "default"
 _AVERAGES = ("micro", "macro")
 _MIX, _PITCH = (("augment.mix", "0.5"),), (("augment.pitch_semitones", "2.0"),)
@@ -78,8 +78,8 @@ ROWS = (
         (("data.split_validation", "random"),),
     ),
 )
-#: Epochs with `--quick`, and approximate seconds that the default row takes on two cores with
-#: `gm_irmas` small, with and without `--quick`.
+#: Number of epochs with `--quick`, and approximate seconds that the default row takes on two cores
+#: with `gm_irmas` small, with and without `--quick`.
 _QUICK_EPOCHS, _QUICK_S, _FULL_S = 2, 240.0, 660.0
 
 
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def scores(reports: Sequence[Mapping]) -> dict:
-    """Return the scores of a row over its runs.
+    """Return the mean scores of a row over its runs.
 
     Returns:
         dict: ``micro`` and ``macro``, the F1 at the fixed threshold as ``mean``, ``sd`` and

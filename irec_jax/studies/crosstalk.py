@@ -6,13 +6,14 @@ crosstalk, and its results are compared with the dry tracks by the correlation o
 by BSS-Eval (version 3, 512 taps), and by the log kurtosis ratio of the residual crosstalk in
 pauses, a measure of musical noise. Each method has the same settings for all levels and pieces:
 
-- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, which subtract the direct sound with its
-  phase and reduce the remainder with a soft mask; chosen on the training pieces of `gm_multitrack`;
+- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, chosen on the training pieces of
+  `gm_multitrack`, which subtract the direct sound with its phase and reduce the remainder with a
+  soft mask;
 - `source`: Seipel's method, gradient descent with momentum and subtraction of magnitudes;
 - `source_nnls`: Seipel's method with the exact solver;
 - `wiener`: a Wiener filter as in KAMIR;
-- `aligned_mmse`, `source_mmse`: the first two with Ephraim-Malah suppression;
-- `aligned_smooth`, `source_smooth`: the first two with gains averaged over time.
+- `aligned_mmse`, `source_mmse`: `aligned` and `source` with Ephraim-Malah suppression;
+- `aligned_smooth`, `source_smooth`: `aligned` and `source` with gains averaged over time.
 
 Seipel's solver is also started from random weights; a figure shows how closely the descents
 approach the exact minimum (section 3.4).
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_pieces(
     dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces at these indices by name.
+    """Return the scores of the pieces at the given indices, by name.
 
     The options are passed to `study_piece`. The scores are cached in the folder, one file per
     piece. Pieces without dry tracks are skipped.
@@ -195,7 +196,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
 def descend_from_random_weights(
     gram: np.ndarray, *, seed: int, max_steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run Seipel's solver from zero weights and from random weights, uniform between 0 and 1.
+    """Run Seipel's solver from zero weights and from weights drawn uniformly between 0 and 1.
 
     Args:
         gram: Gram matrix (J, J).
@@ -211,7 +212,7 @@ def descend_from_random_weights(
     initial[0] = 0
     grams = np.broadcast_to(gram, initial.shape)
     weights = momentum_descent(grams, initial=initial, max_steps=max_steps).weights
-    # The lower bound avoids a division by zero for tracks that the others explain exactly.
+    # The lower bound avoids a division by zero for tracks that the other tracks explain exactly.
     minimum = np.maximum(crosstalk.cost(gram, crosstalk.estimate(gram)), 1e-12 * np.diag(gram))
     return weights, crosstalk.cost(grams, weights) / minimum - 1
 
@@ -347,7 +348,7 @@ def _gram(signals: np.ndarray) -> np.ndarray:
 
 
 def _is_silent(source: np.ndarray) -> np.ndarray:
-    """Return a mask (N,) of the frames in which a source (T,) is silent."""
+    """Return a mask (N,) of the frames where a source (T,) is silent."""
     energies = _powers(source).sum(-1)
     return energies < _SILENCE * energies.max()
 
@@ -381,7 +382,7 @@ def _means(scores: bss.BssScores) -> dict[str, float | None]:
 def _correlations(mixing: np.ndarray, estimate: np.ndarray | None) -> dict[str, float | None]:
     """Return the correlations of A^-1 with I - L, with and without the diagonal.
 
-    Seipel does not state which one table 3.3 shows.
+    Seipel does not state which of the two table 3.3 shows.
     """
     inverse, diagonal = np.linalg.inv(mixing), np.eye(len(mixing), dtype=bool)
     masks = {"correlation": diagonal | True, "correlation_off_diagonal": ~diagonal}

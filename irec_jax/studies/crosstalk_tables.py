@@ -25,7 +25,7 @@ NAMES = {
 
 
 def repeats_estimate(method: str, methods: Sequence[str]) -> bool:
-    """Return whether a method is a variant of another listed method, with the same estimate."""
+    """Return whether a method is a variant of another listed method that has the same estimate."""
     name, _, variant = method.rpartition("_")
     return variant in ("mmse", "smooth") and name in methods
 
@@ -124,7 +124,7 @@ def _table(
     reported: Mapping,
     digits: int = 2,
 ) -> str:
-    """Return a table with a column per group and level, followed by rows of published values."""
+    """Return a table with a column per group and level; published values are in the last rows."""
     header = ["", *(f"{group} {level} dB".strip() for group in groups for level in _LEVELS)]
     published_rows = [[f"reported: {k}", *_cells(v, digits)] for k, v in reported.items()]
     caption = f"{caption} Reported: {published.CITATION}."
@@ -203,9 +203,9 @@ def _musical_noise(report: Mapping, methods: Sequence[str]) -> str:
     header = ["", *(f"{group}, {level} dB" for group in groups for level in _LEVELS)]
     caption = (
         "Residual crosstalk in the pauses of the tracks, by level of crosstalk. The log kurtosis "
-        "ratio (Uemura et al. 2008) is 0 if the crosstalk has only become quieter; it rises the "
-        "more the residue consists of isolated bins, which are heard as musical noise. Averaged "
-        "over the tracks with pauses and then over pieces."
+        "ratio (Uemura et al. 2008) is 0 if the crosstalk has only become quieter; it is higher if "
+        "the residue contains more isolated bins, which are heard as musical noise. The values are "
+        "averaged over the tracks with pauses and then over pieces."
     )
     return measured_table(report, caption, header, rows)
 

@@ -1,12 +1,13 @@
 """Recognition of five instruments in waveform chunks and images: tables II to IX of Goel.
 
 Each row of the tables is a separate experiment: a recurrent network on chunks of the waveform, a
-CNN on one of two kinds of waveform images, or a combination of both. Each is run with three splits.
-`window` splits the windows of the training clips at random, like Goel's code, so that windows of
-the same clip, and its two channels, are in both training and test. `song` keeps all windows of a
-song in the same split. The difference between the two accuracies is the effect of the leakage.
-`official` is the test that Goel's text describes: sliding windows over the test clips of the
-dataset, with one prediction per clip. Only clips with exactly one of the five labels are used.
+CNN on one of two kinds of waveform images, or a combination of both. Each row is run with three
+splits. `window` splits the windows of the training clips at random, as Goel's code does, so that
+windows of the same clip, and its two channels, are used for both training and testing. `song` keeps
+all windows of a song in the same split. The difference between these two accuracies is the effect
+of leakage. `official` is the test that Goel's text describes: sliding windows over the test clips
+of the dataset, with one prediction per clip. Only clips with exactly one of the five labels are
+used.
 """
 
 import argparse

@@ -105,7 +105,7 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
 
 
 def _scores_with(split: str, report: Mapping) -> dict[str, Mapping]:
-    """Return the scores with a split by row name, for the rows that have them."""
+    """Return the scores with a split, by row name; rows without this split are omitted."""
     return {name: row[split] for name, row in report["rows"].items() if split in row}
 
 

@@ -31,7 +31,7 @@ from irec_jax.text import mean_sd, plural
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A network of the study.
+    """A network in the study.
 
     Attributes:
         name: name of its run.
@@ -62,7 +62,8 @@ WINDOWS = tuple(
 ROWS = (*ACTIVATIONS, *WINDOWS)
 #: The two aggregations that table V compares, and a threshold far below the fixed one (figure 5).
 AGGREGATIONS, LOW_THRESHOLD = ("s2", "s1"), 0.2
-#: With `--quick`: number of epochs, batch size, and maximum number of seeds for other windows.
+#: With `--quick`: number of epochs, batch size, and maximum number of seeds for other
+#: window lengths.
 _QUICK_EPOCHS, _QUICK_BATCH, _QUICK_WINDOW_REPEATS = 2, 32, 1
 #: Approximate seconds on two cores for one seed, one seed with `--quick`, and the baselines.
 _SEED_S, _QUICK_SEED_S, _BASELINES_S = 480.0, 90.0, 40.0

@@ -134,8 +134,8 @@ def draw_classes(classes: Sequence[str], default: Mapping, longest: Mapping | No
 def draw_tsne(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """Draw figure 6: t-SNE of the activations of each layer.
 
-    Training clips are shown in the top row, validation clips in the bottom row. Panel titles give
-    the share of nearest neighbours, before t-SNE, that have the same class.
+    The top row shows training clips, the bottom row validation clips. Panel titles give the share
+    of nearest neighbours (before t-SNE) that have the same class.
     """
     splits, layers = han_visualisations.SPLITS, han_visualisations.LAYERS
     figure = figures.new_figure(15.0, 6.0)

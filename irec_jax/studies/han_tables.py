@@ -219,8 +219,8 @@ def _neighbour_table(report: Mapping) -> str:
     ]
     caption = (
         "Share of the five nearest neighbours of a window, among the windows shown, that have the "
-        "same class, by the activations of each layer. Activations of blocks are max-pooled over "
-        "time and frequency."
+        "same class, computed from the activations of each layer. Activations of blocks are "
+        "max-pooled over time and frequency."
     )
     return measured_table(report, caption, ["clips", *layers.values()], lines)
 

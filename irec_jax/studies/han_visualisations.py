@@ -1,4 +1,4 @@
-"""Data of figures 6 and 7 of Han et al. (2017): t-SNE of activations, deconvolved segments."""
+"""Data for figures 6 and 7 of Han et al. (2017): t-SNE of activations, deconvolved segments."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ def load_or_compute(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of figures 6 and 7, computing them unless they are stored in a file.
 
-    Shows a progress bar. Unfinished results are stored beside the file after each split, so that
+    Shows a progress bar. Unfinished results are stored next to the file after each split, so that
     an interrupted call loses at most one split.
 
     Args:
@@ -89,7 +89,7 @@ def load_or_compute(
         of_class = np.flatnonzero(labels == classes.index(name)) if name in classes else []
         if not len(of_class):
             continue
-        # The clip with the highest probability of its class.
+        # The clip with the highest probability for its class.
         best = of_class[outputs[of_class, classes.index(name)].argmax()]
         index = int(indices[best])
         samples, _ = splits.validation.read(index)
@@ -117,7 +117,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _sample(
     clips: data.Clips, explainer: Explainer, *, per_class: int, seed: int
 ) -> tuple[data.Clips, np.ndarray]:
-    """Return a random window of up to `per_class` clips of each class, and the clip indices."""
+    """Return a random window from each of up to `per_class` clips per class, and clip indices."""
     rng, task = np.random.default_rng(seed), explainer.recogniser.task
     labels = clips.labels.argmax(axis=1)
     chosen = [
@@ -163,7 +163,7 @@ def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarr
 def _batches(
     windows: data.Clips, window_samples: int
 ) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
-    """Yield the indices of windows, and batches of these windows padded to a fixed size."""
+    """Yield window indices, and batches of the corresponding windows padded to a fixed size."""
     for start in range(0, len(windows), _BATCH_SIZE):
         rows = range(start, min(start + _BATCH_SIZE, len(windows)))
         batch = {

@@ -1,6 +1,6 @@
 """Command-line options of the studies.
 
-Only what the help texts need is imported, so that `irec study --help` is fast.
+Imports only the modules that the help texts need, so that `irec study --help` is fast.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from irec_jax import job_array
 from irec_jax.studies import STUDIES
 
-#: Datasets of labelled clips and of multitrack pieces; the first one is rendered, and the default.
+#: Datasets of labelled clips and of multitrack pieces. The first of each is the rendered default.
 CLIPS = ("gm_irmas", "irmas")
 MULTITRACK = ("gm_multitrack",)
 #: Splits of `irec study goel`.
@@ -47,7 +47,7 @@ def _add_shared(
     """Add the options shared by the studies that train and evaluate runs.
 
     `--rows`, `--task` and `--collect` are added only if `rows`, an example of a selection, is
-    given. The first dataset is rendered, and is the default.
+    given. The first dataset is rendered and is the default.
     """
     add = parser.add_argument
     first, *others = datasets
@@ -56,12 +56,12 @@ def _add_shared(
     add("--data-dir", default="", help="folder of prepared datasets (default: the TFDS folder)")
     add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
-        add("--rows", help=f"run only the rows whose names contain one of these, such as {rows}")
+        add("--rows", help=f"run only rows whose names contain any item of a list such as {rows}")
         job_array.add_options(parser, "runs")
-    add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
+    add("--seed", type=int, default=0, help="seed for splits, parameters and batches")
     add("--quick", action="store_true", help="run only part of the study, with brief training")
     add("--debug", action="store_true", help="run everything on tiny data; scores are meaningless")
-    add("--workdir", default=workdir, help=f"folder for runs and report (default: {workdir})")
+    add("--workdir", default=workdir, help=f"folder for runs and reports (default: {workdir})")
 
 
 def _add_ablation(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", help="folder of prepared datasets (default: the TFDS folder)")
     add("--manual-dir", help="folder of manually downloaded files")
     add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
-    add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
+    add("--min-tracks", type=int, default=9, help="skip pieces with fewer tracks (default: 9)")
     add(
         "--max-s",
         type=float,
@@ -100,8 +100,8 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
         help="reverberation time in seconds of a room in which crosstalk contains as much diffuse "
         "as direct sound (default: 0, the free field of the paper)",
     )
-    add("--seed", type=int, default=0, help="seed of the mixing matrices")
-    add("--workdir", default="runs/study_crosstalk", help="folder for results and report")
+    add("--seed", type=int, default=0, help="seed for the mixing matrices")
+    add("--workdir", default="runs/study_crosstalk", help="folder for results and reports")
 
 
 def _add_goel(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ def _add_seipel(parser: argparse.ArgumentParser) -> None:
         "--decay-s",
         type=float,
         default=0.8,
-        help="reverberation time in seconds of the room in which labels are also measured "
+        help="reverberation time in seconds of the room in which the labels are also measured "
         "(default: 0.8)",
     )
 
@@ -139,7 +139,7 @@ def _add_seipel(parser: argparse.ArgumentParser) -> None:
 def _add_separation(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_separation")
     add = parser.add_argument
-    add("--stems", default="gm_musdb", help="separator data: gm_musdb (rendered) or musdb18")
+    add("--stems", default="gm_musdb", help="separator dataset: gm_musdb (rendered) or musdb18")
     add("--stems-path", default="", help="folder of the musdb18 tracks")
     add(
         "--stems-split",

@@ -56,7 +56,7 @@ class TaskEnded(Exception):
 
 
 class Results(NamedTuple):
-    """Results by run name: the content of report.json, or the reason why the run failed."""
+    """Results by run name: the content of report.json, or the reason for the failure."""
 
     reports: dict[str, dict]
     failures: dict[str, str]
@@ -100,10 +100,10 @@ def config_path(config: str, arguments: argparse.Namespace) -> str:
 
 
 def select(names: Sequence[str], text: str | None) -> list[str]:
-    """Return the names that contain any part of a comma-separated text, or all names for None.
+    """Return the names that contain any item of a comma-separated text, or all names for None.
 
     Raises:
-        UserError: the text is empty, or one of its parts matches no name.
+        UserError: the text is empty, or one of its items matches no name.
     """
     parts = [] if text is None else registry.split_names(text, "--rows")
     for part in parts:
@@ -113,7 +113,7 @@ def select(names: Sequence[str], text: str | None) -> list[str]:
 
 
 class Study:
-    """A study and its workdir, which is locked for the settings of the study; see `lock_study`."""
+    """A study and its workdir, which is locked to the settings of the study; see `lock_study`."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
         self.workdir, self.settings = expand_home(arguments.workdir, urls=True), settings
@@ -130,12 +130,12 @@ class Study:
     ) -> Results:
         """Train and evaluate the runs, printing one line for each.
 
-        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
-        `runs/NAME`. Interrupted runs are resumed. If a run fails, its line gives the reason, and
-        the other runs are still executed; the next call tries the failed run again.
+        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the
+        `runs/NAME` folder. Interrupted runs are resumed. If a run fails, its line gives the reason,
+        and the other runs are still executed; the next call tries the failed run again.
 
         Args:
-            runs: all runs; the results of finished ones are returned even if not in `todo`.
+            runs: all runs; the results of finished runs are returned even if not in `todo`.
             summary: function that returns the text of a run's line from its report.
             todo: names of the runs to execute; None executes all.
 
@@ -226,7 +226,7 @@ class Study:
         Links to pictures are not printed.
 
         Returns:
-            The exit code of the study, 1 if runs failed.
+            The exit code of the study, 1 if any run failed.
         """
         path = write_report(self.workdir, report, page, figures)
         text = page.rstrip("\n") if print_page else page.partition("\n## ")[0]
@@ -240,7 +240,7 @@ def _find_reports(
 ) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
     """Return the reports of finished runs and the configs of pending runs, by name.
 
-    A run whose evaluation settings have changed is pending again.
+    A run whose evaluation settings have changed counts as pending.
     """
     reports, pending = {}, {}
     for run in runs:

@@ -29,7 +29,7 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick`, all runs have about the same number of steps, whatever the instance length. A
+#: With `--quick`, all runs have about the same number of steps at any instance length. A
 #: batch has 12 instances, or half as many windows with context or bags.
 _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
 #: Hop of overlapping training instances with `--quick`, in frames.
@@ -46,7 +46,7 @@ _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A run of the study.
+    """A run in the study.
 
     Attributes:
         frames: frames per instance, n_F.
@@ -115,7 +115,7 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     for row in list_rows(quick=arguments.quick):
         baselines = row.name == BASELINES
         overrides = runs.shared_overrides(arguments, baselines=baselines)
-        # As in the thesis: instances without overlap, and no augmentation.
+        # As in the thesis, instances do not overlap, and there is no augmentation.
         hop_frames = row.frames
         num_frames = 10 * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
         if arguments.quick and not arguments.debug:
@@ -247,7 +247,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
 
 def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
+    """Read the test labels bool (N, K), scores (N, K) and piece names (N,) of a run."""
     with np.load(seekable(folder / "predictions.npz")) as arrays:
         return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
 

@@ -56,7 +56,7 @@ def study(
     Args:
         training, test: pieces with dry tracks and composed notes.
         folder: folder of the activities.
-        levels_db: levels of the maximum simulated crosstalk in dB.
+        levels_db: maximum levels of the simulated crosstalk in dB.
         decay_s: reverberation time of the room in seconds.
         seed: seed of the mixing matrices.
 
@@ -93,7 +93,7 @@ def study(
 def _measure_all(
     pieces: Pieces, folder: Path, *, rooms: Mapping[str, float], **options
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return the activities of all pieces by name; see `measure`."""
+    """Return the activities of all pieces, by piece name; see `measure`."""
     began, num_done, measured = time.monotonic(), 0, {}
     for index, name in enumerate(pieces.names):
         file = folder / f"{name.replace('/', '_')}.npz"

@@ -28,7 +28,7 @@ from irec_jax.studies.separation_data import TrainedSeparator
 from irec_jax.systems.separator import create_gate
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
-#: The two L2 weights in the paper, which contradicts itself as to which systems use which weight.
+#: The two L2 weights in the paper, which is inconsistent about which systems use which weight.
 L2 = ("1e-06", "1e-05")
 _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _CHOICES = {
@@ -40,7 +40,7 @@ _CHOICES = {
 _EPOCHS = ("training.num_epochs", "training.patience")
 _STEPS = ("training.min_steps_per_epoch", "training.max_steps_per_epoch")
 _MOMENTUM = {"model.momentum": "0.9"}
-#: Settings of `--quick`, which takes about an hour on two cores; a training step takes about 0.9 s
+#: Settings for `--quick`, which takes about an hour on two cores; a training step takes about 0.9 s
 #: for the U-Net and 0.06 s per clip for the CNN. With so few steps, the CNN needs a higher learning
 #: rate, and the batch statistics need a lower momentum to keep up with the parameters.
 _QUICK = {
@@ -231,7 +231,7 @@ def _train_classifiers(
     """Separate the clips and train all classifiers.
 
     Returns:
-        The runs by system and L2 weight, and the results of the runs.
+        The runs by system and L2 weight, and their results.
 
     Raises:
         UserError: all classifiers of a system failed.
@@ -262,7 +262,7 @@ def _train_classifiers(
 
 
 def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-    """Draw the figures of a study from its report and the arrays of `separation_scores.compare`.
+    """Draw the figures of a study from its report and the arrays from `separation_scores.compare`.
 
     Returns:
         File name -> figure.

@@ -9,7 +9,7 @@ from irec_jax.reports.page import measured_table, picture
 from irec_jax.studies import pages
 from irec_jax.text import mean_sd, number
 
-#: Argument `ablation` of `configs/ligtenberg_unet.py` -> label.
+#: Value of the `ablation` argument of `configs/ligtenberg_unet.py` -> label.
 ABLATIONS = {
     "base": "no regularisation",
     "augmented": "augmentation",
@@ -101,5 +101,5 @@ def _table(trained: Mapping[str, Mapping], caption: str) -> str:
         rows.append([label, pages.kept_epoch(run), *losses, validation, test])
     header = ["separator", "epoch", "training loss", "validation loss"]
     header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
-    run = next(iter(trained.values()))  # all runs have the same data and command
+    run = next(iter(trained.values()))  # all runs share the same data and command
     return measured_table(run, caption, header, rows)

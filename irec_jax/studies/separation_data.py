@@ -21,7 +21,7 @@ from irec_jax.tasks import Separation
 
 #: Clips per batch.
 BATCH_SIZE = 16
-#: Separated versions of a clip: the separator's output, and the postprocessed output.
+#: Separated versions of a clip: the separator's output before and after postprocessing.
 SEPARATED = ("raw", "post")
 
 
@@ -77,8 +77,8 @@ def store(
 
     Args:
         separator: the separator.
-        settings: config section `data` of the dataset, with split 'parts', without `stored`, and
-            with the window length of the separator.
+        settings: `data` section of the config, with split 'parts', without `stored`, and with the
+            window length of the separator.
         folder: folder of the stores; clips that are already stored are not separated again.
         listen: 'features' stores the separator's output once, for both raw and post; 'audio' also
             stores the resynthesised audio of both, with the phase of the mixture.
@@ -162,7 +162,7 @@ def _store_audio(
 def _read_batch(
     clips: data.Clips, indices: Sequence[int], size: int, num_samples: int
 ) -> np.ndarray:
-    """Return the beginnings of clips, zero-padded, as an int16 array (size, num_samples)."""
+    """Return the start of each clip, zero-padded, as an int16 array (size, num_samples)."""
     batch = np.zeros((size, num_samples), np.int16)
     for row, i in enumerate(indices):
         samples = clips.read(int(i))[0][:num_samples]

@@ -3,9 +3,9 @@
 The networks recognise eleven instruments in test clips of 5 to 20 s with one or more labels, at
 threshold 0.5. The LSTM is trained with three learning rates, because the paper states none for it,
 and the FFT-dense network for 150 and for 75 epochs, because the paper reports a higher score after
-more than 75. Each network is also trained with ReLU, and with binary cross-entropy, the appropriate
-loss for multi-label targets. The parameters of the last epoch are kept. `lstm_paper`, the LSTM on
-884,000 steps at 44.1 kHz, needs an accelerator and runs only if `--rows` names it.
+more than 75 epochs. Each network is also trained with ReLU, and with binary cross-entropy, the
+appropriate loss for multi-label targets. The parameters of the last epoch are kept. `lstm_paper`,
+the LSTM on 884,000 steps at 44.1 kHz, needs an accelerator and runs only if `--rows` names it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BASELINES = "lstm"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A network of the study.
+    """A network in the study.
 
     Attributes:
         name: name of its run.

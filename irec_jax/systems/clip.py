@@ -11,21 +11,21 @@ from irec_jax.files import temporary_file_error
 
 #: Peak below which a clip counts as silent: two 16-bit steps are rounding noise.
 SILENT_PEAK = 2 / 32_768
-#: Shorter clips do not contain a full period of the lowest audible frequency.
+#: Minimum duration; shorter clips do not contain a full period of the lowest audible frequency.
 MIN_DURATION_S = 0.05
-# The content of a clip ends at the frequency above which its energy is 70 dB below the total. As a
-# fraction of a band of 11 kHz, this frequency is above 0.69 for recordings of single instruments
-# and for songs, and below 0.49 if they were resampled from 11,025 Hz. Clips that were resampled
-# from 16 kHz cannot be distinguished from soft recordings.
+# The content of a clip ends at the frequency above which its energy is 70 dB below the total. In a
+# band of 11 kHz, this frequency is above 0.69 times the bandwidth for recordings of single
+# instruments and for songs, and below 0.49 times the bandwidth if they were resampled from
+# 11,025 Hz. Clips that were resampled from 16 kHz cannot be distinguished from soft recordings.
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
-# 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
+# Up to 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
 _MAX_MEMORY_BYTES = 1 << 24
 _BLOCK_SAMPLES = 1 << 16
 _FRAME_LENGTH = 2048
 
 
 class StoredSamples:
-    """Samples that are written once and can be read repeatedly, losslessly, in bounded memory."""
+    """Samples that are written once and can be read repeatedly, without loss, in little memory."""
 
     def __init__(self) -> None:
         self.num_samples = 0
@@ -52,7 +52,7 @@ class Clip:
 
     Attributes:
         samples: the audio.
-        peak: its largest absolute value.
+        peak: largest absolute value of the audio.
         nothing: why there is nothing to recognise, such as 'silent'; usually empty.
         notes: other remarks for the user.
     """

@@ -35,10 +35,10 @@ class Debled:
         paths: paths of the written files, in the same order.
         crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
             crosstalk.
-        settings: the settings of the estimate.
-        losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
+        settings: the settings that were used.
+        losses_db: energy loss of each track in dB, at least 0 except for rounding errors; 0 for
             silence.
-        num_clipped: number of samples in each file that exceed the range of its integers.
+        num_clipped: number of samples in each file that exceed its integer range.
         silent: whether each track is completely silent.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
         elapsed_s: computing time in seconds, without the report.
@@ -86,8 +86,8 @@ def debleed(
 
     Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
     recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
-    length, sample rate and start. For each track, a file with the same name, length, sample rate
-    and encoding is written to `out`; the files appear once all of them are complete. Lossy and
+    length, sample rate and start time. For each track, a file with the same name, length, sample
+    rate and encoding is written to `out`; the files appear once all of them are complete. Lossy and
     8-bit encodings are replaced: mp3, ogg, m4a and similar files become 24-bit wav, and 8 bits
     become 16. Samples are processed in float32; metadata is not copied.
 

@@ -21,14 +21,14 @@ class Ensemble:
     Systems with the same classes are combined by averaging their window probabilities; the first of
     these systems determines the aggregation and the thresholds. The results of systems with
     different classes are merged. If several systems share a class, it is recognised if any of them
-    recognises it, and its scores are those of the system whose score exceeds its threshold by the
-    most.
+    recognises it, and its scores come from the system whose score exceeds the threshold by the
+    largest margin.
 
-    Systems may differ in sample rate and windows. The system with the most windows determines the
-    times of the result, at which the probabilities of the others are interpolated.
+    Systems may differ in sample rate and windows. The result has the times of the system with the
+    most windows; the probabilities of the other systems are interpolated at these times.
 
     Attributes:
-        systems: name -> recogniser, two or more.
+        systems: name -> recogniser, for two or more systems.
     """
 
     systems: Mapping[str, Recogniser]

@@ -29,11 +29,11 @@ from irec_jax.systems.recognized import Recognized
 from irec_jax.tasks import Recognition
 from irec_jax.tasks.task import Batch
 
-#: Maximum number of classes to explain if none are named.
+#: Maximum number of classes to explain if none are specified.
 MAX_CLASSES = 4
 #: Length of the deconvolved segment in seconds, as in figure 7 of Han et al. (2017).
 SEGMENT_S = 3.0
-#: Maximum number of columns of a picture; for long recordings they are means of several frames.
+#: Maximum number of columns of a picture; for long recordings, a column averages several frames.
 MAX_COLUMNS = 2000
 _BATCH_SIZE = 32
 
@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     """A segment of a recording, and the parts of it that units of the network respond to.
 
     Attributes:
-        start_s, end_s: its start and end in the recording, in seconds.
+        start_s, end_s: start and end of the segment within the recording, in seconds.
         spectrogram: (bands, frames) features.
         units: the two most active units of each block; their pictures are (frames, bands).
     """
@@ -87,7 +87,7 @@ def class_activation(
     batch: Batch,
     classes: Int[Array | np.ndarray, " classes"],
 ) -> tuple[Float[Array, "batch _ _"], Float[Array, "classes batch _ _"]]:
-    """Return the features of a batch, and their gradient x input for some classes.
+    """Return the features of a batch, and gradient x input for some classes.
 
     The input is relative to silence: (features - features of silence) * gradient of the logit. To
     first order, this is how much the logit would decrease if that part of the spectrogram were
@@ -132,7 +132,7 @@ class Explainer:
         at_s: float | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Explanation:
-        """Explain what is recognised in a file or an array of any length.
+        """Explain what the recogniser responds to in a file or an array of any length.
 
         Args:
             source, sample_rate_hz: see `Recogniser.recognize`.
@@ -176,7 +176,7 @@ class Explainer:
         )
 
     def class_names(self, names: Sequence[str]) -> list[str]:
-        """Return classes of the system; IRMAS classes may be given by their full names.
+        """Return the system's names for classes; full names of IRMAS classes are accepted as well.
 
         Raises:
             UserError: if a class is unknown.
@@ -245,7 +245,7 @@ class Explainer:
         return frontend.hop_length / self.recogniser.sample_rate_hz
 
     def _segment(self, clip: Clip, at_s: float) -> Segment | None:
-        """Return the deconvolved segment around a time, or None for other networks."""
+        """Return the deconvolved segment around a time, or None without a `ConvNet`."""
         task, rate_hz = self.recogniser.task, self.recogniser.sample_rate_hz
         if not isinstance(task.model, ConvNet):
             return None
@@ -318,7 +318,7 @@ class _Columns:
     def means(self) -> np.ndarray:
         """Return the means, (images, bands, columns).
 
-        The last frame may end up to a frame before the recording; later columns repeat it.
+        There may be a gap of up to one frame after the last frame; columns there repeat this frame.
         """
         assert self._sums is not None  # every clip has a window
         filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
@@ -358,7 +358,7 @@ def load_explainer(
     if _frequencies_hz(recogniser) is None:
         raise UserError(
             f"{name}: the network does not use spectrograms (frontend "
-            f"{system['frontend']['name']}); choose a system that does, such as one of "
+            f"{system['frontend']['name']}); choose a system that does, such as one trained with "
             "configs/han.py"
         )
     return Explainer(recogniser, params, model_state)

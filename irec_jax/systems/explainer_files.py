@@ -42,7 +42,8 @@ def explain(
 
     Args:
         path_or_array: see `irec_jax.recognize`.
-        workdir, model: see `load_explainer`; or a loaded explainer, to explain many files.
+        workdir, model: see `load_explainer`. To explain many files, pass a loaded explainer as
+            `workdir`.
         sample_rate: sample rate of an array, in Hz.
         classes, at_s: see `Explainer.explain`.
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from irec_jax import registry
 from irec_jax.checkpoints import packaged
 from irec_jax.config.command import training_command
 from irec_jax.errors import UserError
@@ -20,7 +21,7 @@ from irec_jax.reports.model_card import model_card
 from irec_jax.systems.loading import load_variables
 from irec_jax.systems.recogniser import open_recogniser
 
-#: Keys of the section `data` that name local folders.
+#: Keys of the `data` section that name local folders.
 _LOCAL_KEYS = ("dir", "manual_dir")
 
 
@@ -45,6 +46,7 @@ def export(
     *,
     card: str | os.PathLike | None = None,
     calibrate: bool = False,
+    threshold: str = "fixed",
     overwrite: bool = False,
 ) -> Exported:
     """Export the recogniser that was trained in a workdir as a packaged system.
@@ -52,9 +54,10 @@ def export(
     Args:
         workdir: the workdir.
         out: a new or empty folder for the files that `checkpoints.packaged` describes.
-        card: a Markdown file to append to the model card, for example with licence and remarks.
+        card: a Markdown file to append to the model card, for example with the licence and remarks.
         calibrate: adjust the last layer so that probabilities agree with the observed frequencies
             of the classes in the validation clips; thresholds are adjusted accordingly.
+        threshold: name of the threshold that the exported recogniser applies by default.
         overwrite: replace an earlier packaged system in `out`.
 
     Raises:
@@ -72,6 +75,9 @@ def export(
     params, model_state = load_variables(workdir, task)
     if calibrate:
         params, system = _calibrate(workdir, params, system)
+    if threshold not in system["thresholds"]:
+        raise registry.unknown("threshold", threshold, system["thresholds"])
+    system["thresholds"]["fixed"] = system["thresholds"][threshold]
     parameters = packaged.encode_parameters(params, model_state)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     page = model_card(
@@ -94,7 +100,7 @@ def _calibrate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters and `system.json` of a system with calibrated probabilities.
 
-    The last layer computes the logits, so that only its weights change.
+    The last layer computes the logits, so only its weights change.
     """
     loss = system["config"]["loss"]["name"]
     if loss != "binary_cross_entropy":

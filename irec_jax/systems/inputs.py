@@ -1,4 +1,4 @@
-"""Audio arguments of the Python functions: paths, open files, and arrays of several libraries."""
+"""Audio arguments of the public functions: paths, open files, and arrays of several libraries."""
 
 import io
 import os
@@ -45,7 +45,7 @@ def to_numpy(samples: Any) -> np.ndarray:
     """Convert samples from any library to a NumPy array of the same shape.
 
     Raises:
-        UserError: if samples are masked, or they are not an array.
+        UserError: if the samples are masked, or are not an array.
     """
     if np.ma.is_masked(samples):
         raise UserError("array: contains masked samples; fill them")

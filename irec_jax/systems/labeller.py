@@ -1,4 +1,4 @@
-"""Labels of a multitrack session: when each track plays."""
+"""Labels for a multitrack session, which state when each track plays."""
 
 import dataclasses
 import os
@@ -79,7 +79,7 @@ def label(
 
     Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
     recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
-    length, sample rate and start. Crosstalk is reduced with the default settings of
+    length, sample rate and start time. Crosstalk is reduced with the default settings of
     `irec_jax.debleed`. A track plays in the frames whose RMS reaches the threshold. A frame lasts
     23.2 ms, which is 1,024 samples at 44.1 kHz, rounded to whole samples at other rates.
 

@@ -22,11 +22,11 @@ _KINDS = {
 
 
 def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
-    """Return `system.json` of a trained system for one of these tasks.
+    """Check the folder of a trained system, and return the content of its `system.json`.
 
     Args:
         workdir: a workdir or a packaged system.
-        *tasks: names of tasks.
+        *tasks: names of the tasks for which the system may have been trained.
 
     Raises:
         UserError: if the name is not valid UTF-8, the folder does not exist or is not a workdir, or

@@ -28,11 +28,12 @@ from irec_jax.tasks import Recognition, create_trained
 if TYPE_CHECKING:
     from irec_jax.systems.ensemble import Ensemble
 
-#: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
+#: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop's memory.
 BATCH_SIZE = 64
-#: Maximum number of samples per batch: most files contain only a few long windows.
+#: Maximum number of samples per batch: fewer windows if they are long, because most files contain
+#: only a few of them.
 BATCH_SAMPLES = 2**23
-#: Level below which a window is silent: its RMS in dB relative to the peak of the clip.
+#: RMS below which a window counts as silent, in dB relative to the peak of the clip.
 SILENCE_DB = -60.0
 
 
@@ -43,16 +44,15 @@ class Recogniser:
     Attributes:
         task: front end, window and classes.
         predict: maps a batch of windows to probabilities (B, K).
-        sample_rate_hz: sample rate of its input.
+        sample_rate_hz: sample rate of the input.
         hop_samples: distance between windows.
         label_samples: length of the central part of a window to which its prediction applies, for a
             system that was trained on labels over time; these parts cover every sample exactly
             once. None for other systems.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a single number or one per class.
-        name: name of its config.
-        dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
-            empty if unknown.
+        name: name of the config.
+        dataset: `name`, `version`, `config` and `rendered` of the training data; empty if unknown.
     """
 
     task: Recognition
@@ -95,13 +95,13 @@ class Recogniser:
         return self.summarise(windows, thresholds, name=source_name(source))
 
     def read(self, source: Any, sample_rate_hz: float | None = None) -> Clip:
-        """Return the audio of a file or an array at the system's rate; see `recognize`."""
+        """Return the audio of a file or an array at the system's sample rate; see `recognize`."""
         return read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
 
     def predict_windows(
         self, clip: Clip, progress: Callable[[float], None] | None = None
     ) -> WindowScores:
-        """Return the probabilities of the windows of a clip at the system's rate."""
+        """Return the window probabilities of a clip that has the system's sample rate."""
         num_samples = clip.samples.num_samples
         probabilities, levels_db = self._predict(clip, progress)
         return WindowScores(
@@ -281,7 +281,7 @@ def load_recogniser(
             given, the default recogniser is loaded.
 
     Returns:
-        A `Recogniser` or, for several systems, an `Ensemble` with the same method `recognize`.
+        A `Recogniser` or, for several systems, an `Ensemble` with the same `recognize` method.
 
     Raises:
         UserError: if a name is unknown or given twice, a checkpoint is damaged, or a system was
@@ -327,7 +327,7 @@ def create_recogniser(
 
 
 def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
-    """Return `system.json` of a trained recogniser and its task, for `load_variables`.
+    """Return `system.json` and the task of a trained recogniser.
 
     Raises:
         UserError: see `load_recogniser`.

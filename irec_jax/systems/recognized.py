@@ -23,10 +23,10 @@ class Recognized:
         thresholds: class -> threshold for its score.
         times_s: (W,) centre of each window in seconds.
         window_scores: (W, K) probability of each class in each window, 0..1.
-        activity: (W, K) these probabilities relative to the strongest class around each window,
-            0..1; 0 in silence. For a system that was trained on labels over time, or whose
-            aggregation is in `aggregation.ABSOLUTE`, the probabilities themselves. Plots show the
-            activity, and segments are the times at which it reaches the thresholds.
+        activity: (W, K) window scores relative to the strongest class around each window, 0..1; 0
+            in silence. For a system that was trained on labels over time, or whose aggregation is
+            in `aggregation.ABSOLUTE`, the window scores themselves. Plots show the activity, and
+            segments are the times at which it reaches the thresholds.
         duration_s: length of the audio in seconds.
         note: remarks for the user, such as 'silent' or 'damaged in places: 3 of 210 frames'; often
             empty. A clip that is silent, too short or constant has no labels.

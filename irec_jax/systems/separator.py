@@ -32,7 +32,7 @@ class Separator:
     Attributes:
         task: front end, window and stems.
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
-        sample_rate_hz: sample rate of its input and output.
+        sample_rate_hz: sample rate of the input and the output.
         gate: the gate that `post` applies.
         griffin_lim_iterations: number of iterations for phase 'griffin-lim'.
         target_name: names of the stems that are kept, such as 'vocals_other'.
@@ -54,17 +54,17 @@ class Separator:
         phase: str = "mixture",
         overlap: float | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield the target of a mixture in blocks; each channel is separated on its own.
+        """Yield the target of a mixture in blocks; each channel is separated independently.
 
         Args:
             blocks: float32 (n, C) at the system's sample rate; n may vary.
             num_samples: total length of the blocks.
             post: remove soft values from the spectrogram with `gate`.
             phase: 'mixture', or 'griffin-lim' for phases that are consistent with the estimate.
-            overlap: how often each second is computed, see `hop_of`.
+            overlap: how often each second is computed; see `hop_of`.
 
         Yields:
-            float32 (m, C), `num_samples` samples in total.
+            Blocks, float32 (m, C), with `num_samples` samples in total.
         """
         if phase not in PHASES:
             raise registry.unknown("phase", phase, PHASES)
@@ -87,8 +87,8 @@ class Separator:
 
         Args:
             overlap: how often each second is computed on average, 1 to 16. With 1, windows share
-                only the frames that extend beyond a window (3 of 126 with the defaults). None
-                stands for `OVERLAP`.
+                only the frames that extend beyond a window (3 of 126 with the default settings).
+                None stands for `OVERLAP`.
 
         Raises:
             UserError: if the number is out of range.
@@ -114,7 +114,7 @@ class Separator:
         """Yield blocks of a mixture of any sample rate together with their target.
 
         If the sample rate differs from the system's, the input of the system and the target are
-        resampled; frequencies above half of the lower rate are not part of the target.
+        resampled; frequencies above half the lower rate are not part of the target.
 
         Args:
             blocks: float32 (n, C); n may vary.
@@ -123,7 +123,8 @@ class Separator:
             post, phase, overlap: see `estimate`.
 
         Yields:
-            Mixture and target, both float32 (m, C), `num_samples` samples in total.
+            Blocks of the mixture and the target, both float32 (m, C), with `num_samples` samples in
+            total.
         """
         queue: collections.deque[np.ndarray] = collections.deque()
 

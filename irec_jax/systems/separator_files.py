@@ -26,7 +26,7 @@ from irec_jax.text import printable
 REMAINDER = "remainder"
 #: File name of the figure with the spectrograms, which is written next to the stems.
 FIGURE_NAME = "spectrograms.png"
-# Quantisation steps of 24-bit files per unit of amplitude.
+# Number of quantisation steps per unit of amplitude in 24-bit files.
 _STEPS = np.float32(1 << 23)
 _FULL_SCALE = 1 - 1 / _STEPS
 _MAX_LABEL = 24
@@ -38,8 +38,8 @@ class Separated:
 
     Attributes:
         source: name of the file, or 'array'.
-        stems: the target by its name, such as 'vocals_other', and 'remainder': paths or, for an
-            array, float32 arrays of the same shape.
+        stems: name -> stem, for the target (such as 'vocals_other') and 'remainder'. Stems are
+            paths or, for an array, float32 arrays of the same shape.
         picture: path of the figure with the spectrograms; None for an array.
         sample_rate_hz, num_samples, num_channels: format of the recording and its stems.
         num_clipped: number of samples beyond full scale in each stem; arrays are not clipped.
@@ -83,18 +83,17 @@ def separate(
     """Separate music into a target (the stems that a trained system keeps) and the remainder.
 
     The remainder is the input minus the target, so that the two add up to the input at any sample
-    rate and with any phase. Files are written with 24 bits, and add up exactly if the input has 24
-    bits or less and does not exceed twice full scale. Frequencies above half of the system's sample
-    rate are part of the remainder. With phase 'griffin-lim' the phase of the target differs from
-    that of the input: the remainder then also contains the phase difference and is not a clean
-    stem.
+    rate and with any phase. Files are written with 24 bits, and add up exactly if the input has at
+    most 24 bits and does not exceed twice full scale. Frequencies above half the system's sample
+    rate are part of the remainder. With phase='griffin-lim', the phases of the target and the input
+    differ. The remainder then also contains the phase difference and is not a clean stem.
 
     Args:
         path_or_array: path of any audio file; or samples (T,) or (T, C) as a NumPy, JAX or PyTorch
             array or a list: floats in -1..1, or integers of 8, 16 or 32 bits, which are scaled to
             -1..1 (for unsigned integers, the middle of the range is silence). Each channel is
-            separated on its own.
-        workdir: workdir of a trained separator, or a loaded separator to separate many files.
+            separated independently.
+        workdir: workdir of a trained separator or, to separate many files, a loaded separator.
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
         sample_rate: sample rate of an array, in Hz.
@@ -266,14 +265,14 @@ def _separate_array(
 
 
 def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
-    """Return the audio files among files and folders, each once; see `audio.find`.
+    """Return the audio files in files and folders, without duplicates; see `audio.find`.
 
-    If `out` is inside a searched folder, its files were written by an earlier run; they are skipped
-    unless they are named explicitly.
+    If `out` is inside a searched folder, the files in `out`, which an earlier run wrote, are
+    skipped unless they are named explicitly.
 
     Raises:
-        UserError: if a file or folder does not exist, or a folder is `out` or contains no audio
-            files.
+        UserError: if a file or folder does not exist, or if a folder contains no audio files or is
+            `out` itself.
     """
     real_out = Path(os.path.realpath(out))
     mixtures: dict[str, Path] = {}
@@ -295,9 +294,9 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
 
 
 def folder_names(files: Sequence[Path]) -> list[str]:
-    """Return a folder name for the stems of each file: its name without `.stem.mp4` or suffix.
+    """Return a folder name for the stems of each file: the file name without its suffix.
 
-    Files with equal names are numbered; see `unique_names`.
+    `.stem.mp4` counts as one suffix. Equal names are numbered; see `unique_names`.
     """
     stems = [file.name.removesuffix(".stem.mp4").removesuffix(file.suffix) for file in files]
     return unique_names([stem if stem.strip(".") else "untitled" for stem in stems])

@@ -38,7 +38,7 @@ def test_numpy_and_ours_take_the_same_steps(spectrograms):
 def test_prints_extrapolated_totals(capsys):
     crosstalk.main(["--tracks=2", "--seconds=1", "--rounds=1"])
     printed = capsys.readouterr().out
-    assert re.search(r"files to files: \d+\.\d x real time", printed)
+    assert re.search(r"processing files: \d+\.\d x real time", printed)
     num_steps = int(
         re.search(r"(\d+) iterations of momentum; NumPy's totals are extra", printed)[1]
     )

@@ -104,6 +104,7 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
         ("S --out X", "S: contains a separator (tiny), not a recogniser"),
         ("nowhere --out X", "nowhere: no such folder"),
         ("W --out=", "out: empty name"),
+        ("W --out X --threshold tuned", "unknown threshold 'tuned': known: fixed"),
     ],
 )
 def test_mistakes_are_reported_in_one_line(
@@ -139,6 +140,15 @@ def test_model_card_of_a_trained_system(trained, tmp_path):
     config = json.loads((trained / "config.json").read_text())
     # The command leaves the type to the device.
     assert configs.flatten(resolve(line)) | {"model.dtype": "float32"} == config
+
+
+def test_threshold_of_the_exported_system(trained, tmp_path):
+    export(trained, tmp_path / "tuned", threshold="validation_per_class")
+    before, after = (
+        json.loads((folder / "system.json").read_text())["thresholds"]
+        for folder in (trained, tmp_path / "tuned")
+    )
+    assert after == before | {"fixed": before["validation_per_class"]}
 
 
 def resolve(command):

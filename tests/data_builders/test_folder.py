@@ -147,7 +147,7 @@ def test_csv_file_without_split_keeps_songs_together(tmp_path):
             "line 3: sub/0,é.wav is also listed in line 2",
         ),
         ("file,labels\nsub/0,é.wav,a\n", "line 2: more columns"),
-        ('file,labels,split\n"sub/0,é.wav",a,train\n', "no clips in the split 'test'"),
+        ('file,labels,split\n"sub/0,é.wav",a,train\n', "no clips in the 'test' split"),
         ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",b\n', "no class has two songs"),
         ('file,labels\n"sub/0,é.wav",a;x\n', "line 2: unknown class 'x'"),
         ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",a\n', "class 'b' has no clips"),
@@ -185,7 +185,7 @@ def test_invalid_folders_are_rejected(tmp_path, sounds):
 def test_invalid_split_folders_are_rejected(tmp_path):
     root = tmp_path / "s"
     write(root / "train" / "a" / "x.wav")
-    check_error(tmp_path, root, "no folder test; add test/<class>/")
+    check_error(tmp_path, root, "no test folder; add test/<class>/")
     write(root / "test" / "b" / "x.wav")
     check_error(tmp_path, root, "class 'b' is in test but not in train")
     write(root / "validation" / "a" / "x.wav")
@@ -208,7 +208,7 @@ def test_folder_without_readable_files_is_rejected(tmp_path):
         path = tmp_path / "s" / "a" / f"{i}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("no sound")
-    check_error(tmp_path, tmp_path / "s", "the split 'train' has no examples")
+    check_error(tmp_path, tmp_path / "s", "the 'train' split has no examples")
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 

@@ -391,7 +391,7 @@ def test_load_pieces_rejects_datasets_without_tracks(tiny, folder):
         UserError, match="'gm_irmas': holds labelled clips, not multitrack pieces; choose gm_mult"
     ):
         data.load_pieces("gm_irmas", "train")
-    with pytest.raises(UserError, match="has no split 'tset'; choose train, test or all"):
+    with pytest.raises(UserError, match="has no 'tset' split; choose train, test or all"):
         data.load_pieces("gm_multitrack", "tset", size="tiny", data_dir=folder)
     pieces = data.load_pieces("gm_multitrack", "all", size="tiny", data_dir=folder)
     assert pieces.names == tiny[0].names + tiny[1].names

@@ -87,6 +87,41 @@ def test_a_class_that_no_library_has_is_not_labelled(notes, monkeypatch):
         assert render.render_clip(clip, ("notes",))[1] == expected
 
 
+@pytest.mark.parametrize("semitones", [-5, 0, 4])
+def test_shifted_resonances_keep_pitch_and_times(notes, semitones):
+    part = Part(VIOLIN, (Note(0.1, 0.3, 74, 100),), bend=((0.0, 50.0),))
+    samples = render.play_shifted(sampler.NotePlayer(notes), part, SAMPLE_RATE_HZ, semitones)
+    assert samples.shape == (SAMPLE_RATE_HZ, 1)
+    start, end = round(0.15 * SAMPLE_RATE_HZ), round(0.35 * SAMPLE_RATE_HZ)
+    expected_hz = 440 * 2 ** (5.5 / 12)
+    assert frequency_hz(samples[start:end, 0]) == pytest.approx(expected_hz, rel=0.004)
+    before, after = (
+        samples[: round(0.095 * SAMPLE_RATE_HZ)],
+        samples[round(0.58 * SAMPLE_RATE_HZ) :],
+    )
+    assert max(np.abs(before).max(), np.abs(after).max()) < 1e-3 * np.abs(samples).max()
+
+
+def test_shifted_resonances_move_the_formants():
+    # White noise instead of tones: the spectrum has an edge at 4 kHz, which moves by 5 semitones.
+    edge_hz = 4000.0
+
+    class Noise:
+        def plays(self, instrument):
+            return True
+
+        def play(self, part, num_samples):
+            spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(num_samples))
+            hz = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE_HZ)
+            return np.fft.irfft(spectrum * (hz < edge_hz), num_samples)[:, None].astype(np.float32)
+
+    shifted = render.play_shifted(Noise(), Part(VIOLIN, ()), SAMPLE_RATE_HZ, 5)[:, 0]
+    power = np.abs(np.fft.rfft(shifted)) ** 2  # bins of 1 Hz
+    new_edge = round(edge_hz * 2 ** (5 / 12))
+    assert power[:new_edge].sum() > 0.999 * power.sum()
+    assert power[new_edge - 400 : new_edge].mean() > 0.5 * power[:new_edge].mean()
+
+
 # Recorded notes
 
 

@@ -154,13 +154,13 @@ def test_split_folders_in_any_case(tmp_path, divided, names):
     assert classes == ["bell", "drum"]
     assert set(splits["test"]) == {"test/bell/bell2.wav", "test/drum/drum2.wav"}
     (divided / "tRAIN").mkdir()
-    check_error(tmp_path, divided, "both belong to the split train; merge them")
+    check_error(tmp_path, divided, "both belong to the train split; merge them")
 
 
 def test_other_names_of_splits_are_not_classes(tmp_path, divided):
     (divided / "train").rename(divided / "training")
     (divided / "test").rename(divided / "Validation")
-    check_error(tmp_path, divided, "folders Validation and training; rename them train and test")
+    check_error(tmp_path, divided, "folders Validation and training; rename them to train and test")
 
 
 def test_split_column_in_any_case(tmp_path, sounds):

@@ -236,7 +236,7 @@ def test_split_by_the_names_of_pieces(tmp_path):
     for name in order[1:]:
         shutil.rmtree(tmp_path / "r" / name)
     assert load("test", tmp_path, path=tmp_path / "r").names == (order[0],)
-    with pytest.raises(UserError, match="has no split 'train'; choose test or all"):
+    with pytest.raises(UserError, match="has no 'train' split; choose test or all"):
         load("train", tmp_path, path=tmp_path / "r")
 
 
@@ -246,7 +246,7 @@ def test_classes_of_unknown_instruments(tmp_path, recordings):
         load("test", tmp_path, path=recordings)
     message = str(error.value)
     assert "Three/Banjo.wav: unknown instrument 'Banjo'" in message and "\n" not in message
-    assert "or set the option classes" in message
+    assert "or set the classes option" in message
     pieces = load("test", tmp_path, path=recordings, classes="all")
     expected = "banjo cello contrabass french_horn pianos violin violins".split()
     assert pieces.classes == tuple(expected)
@@ -436,7 +436,7 @@ def test_damaged_phenicx_is_rejected(phenicx, monkeypatch):
     (phenicx / "other").mkdir()
     (phenicx / "other/readme.txt").write_text("x")
     with pytest.raises(
-        UserError, match="other: contains neither PHENICX-Anechoic.zip nor a folder audio"
+        UserError, match="other: contains neither PHENICX-Anechoic.zip nor the audio folder"
     ):
         data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
     monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)

@@ -104,7 +104,7 @@ def keep_main_system(root):
         (truncate_metadata, "AnArtist_Dry_METADATA.yaml: not valid MedleyDB metadata"),
         (empty_metadata, "AnArtist_Dry_METADATA.yaml: not valid MedleyDB metadata"),
         (write_impossible_date, "(ValueError: month must be in 1..12); download the file again"),
-        (remove_metadata, "MedleyDB: no *_METADATA.yaml in it or below; set path to the folder"),
+        (remove_metadata, "MedleyDB: no *_METADATA.yaml in this folder or its subfolders"),
         (keep_main_system, "An_Ensemble: no instrument tracks; remove the folder"),
     ],
 )

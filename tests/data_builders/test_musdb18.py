@@ -131,9 +131,9 @@ def test_streams_are_decoded_as_by_ffmpeg(part):
         }
         assert min(errors, key=errors.get) == 0
         assert errors[0] < 0.02 * np.mean(middle**2)
-    with pytest.raises(UserError, match="has no audio stream 5: it contains 5 audio streams, numbered from 0"):
+    with pytest.raises(UserError, match="has no audio stream 5: it contains 5 audio streams,"):
         audio.read(path, stream=5)
-    with pytest.raises(UserError, match="mixture.wav: has no audio stream 1: its 1 streams are"):
+    with pytest.raises(UserError, match="mixture.wav: has no audio stream 1: it contains 1 audio "):
         audio.info(part / "train" / TRAINS / "mixture.wav", stream=1)
 
 
@@ -440,7 +440,9 @@ def test_incomplete_datasets_are_rejected(tmp_path, full_dataset, edition):
 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "musdb18.zip").write_bytes(b"another one")
-    with pytest.raises(UserError, match="other: contains neither musdb18hq.zip nor a folder train"):
+    with pytest.raises(
+        UserError, match="other: contains neither musdb18hq.zip nor the train folder"
+    ):
         prepare(tmp_path / "other")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "musdb18hq.zip").write_bytes(b"too short")

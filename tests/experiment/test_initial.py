@@ -84,7 +84,7 @@ def test_default_system_is_taken_as_a_whole_for_the_same_classes(
     words = [*DEBUG, *FROZEN, "--config.evaluation.baselines=False"]
     words += [f"--workdir={tmp_path / 'run'}", "--config.training.init_from=pretrained"]
     assert call(*words) == 0
-    assert "parameters from pretrained, all of the network" in capsys.readouterr().out
+    assert "parameters from pretrained (the complete network)" in capsys.readouterr().out
     before = arrays(folder)
     for name, array in arrays(tmp_path / "run").items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)

@@ -135,7 +135,7 @@ def test_workdir_with_other_settings_is_rejected(studied, capsys):
         (["--max-s=nan"], "--max-s nan: expected a positive"),
         (["--min-tracks=90"], "no piece of gm_multitrack"),
         (["--dataset=gm_irmas"], "not multitrack pieces"),
-        (["--split=valid"], "has no split"),
+        (["--split=valid"], "has no 'valid' split"),
     ],
 )
 def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, message):

@@ -193,7 +193,7 @@ def write_system(folder, frontend, model):
 def test_network_without_a_spectrogram_is_rejected(tmp_path):
     frontend = dict(name="fft_magnitude", length_samples=4000)
     folder = write_system(tmp_path, frontend, dict(name="dense", units=(4,)))
-    with pytest.raises(UserError, match="does not use spectrograms .frontend fft_magnitude.; name"):
+    with pytest.raises(UserError, match="does not use spectrograms .frontend fft_magnitude.; cho"):
         explainers.load_explainer(folder)
 
 

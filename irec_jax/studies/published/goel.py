@@ -1,7 +1,7 @@
 """Accuracies reported by Goel for five instruments in the IRMAS training clips: tables II to IX.
 
-Goel's code splits the windows of both channels at random, so that windows of the same clip are in
-both training and test.
+Goel's code splits the windows of both channels at random, so that windows of the same clip are
+used for both training and testing.
 """
 
 CITATION = "Goel, tables II to IX: windows of the IRMAS training clips, split at random"

@@ -1,4 +1,4 @@
-"""Results of Ligtenberg (2022): separation (table 4.1) and recognition after it (table 4.2).
+"""Results of Ligtenberg (2022): separation (table 4.1) and subsequent recognition (table 4.2).
 
 The recogniser's L2 weight and epoch were chosen by the AUC on the test clips.
 """

@@ -1,6 +1,6 @@
 """Results of Seipel (2018): crosstalk reduction (tables 3.3 to 3.6) and recognition (chapter 4).
 
-Crosstalk reduction: four anechoic orchestral excerpts of 9 to 14 parts, with crosstalk of at most
+Crosstalk reduction: four anechoic orchestral excerpts with 9 to 14 parts, with crosstalk of at most
 -6, -12 and -18 dB. Recognition: concert recordings of the Berlin University of the Arts. The
 recognition scores are shown only as curves (figures 4.4 to 4.6); `FINDINGS` summarises what the
 text says about them.
@@ -71,10 +71,10 @@ MIXES = Instrument(6082.926, 19.16, 116)
 NUM_PIECES = (92, 23)
 #: Mean length of the pieces, computed from table 4.2; figure 4.3 shows the lengths without numbers.
 MEAN_PIECE_S = 3600 * MIXES.hours / MIXES.num_tracks
-#: Frames per instance with the best scores in figure 4.4, and the printed duration.
+#: Number of frames per instance with the best scores in figure 4.4, and its duration as printed.
 BEST_FRAMES, BEST_S = 112, 2.60
-#: Values of frames per instance (section 4.5.1), context (figure 4.5) and instances per bag (figure
-#: 4.6).
+#: Evaluated numbers of frames per instance (section 4.5.1), contexts (figure 4.5), and numbers of
+#: instances per bag (figure 4.6).
 FRAMES, CONTEXTS, INSTANCES = tuple(range(16, 161, 16)), (1, 3, 5, 7), (1, 3, 5)
 #: Figure -> finding stated in sections 4.5.1 to 4.5.3.
 FINDINGS = {
