@@ -192,8 +192,8 @@ def stems(dataset: str, **settings) -> dict:
     - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
       for datasets without test tracks, tests on the validation tracks and validates on
       `validation_fraction` of the training tracks.
-    - `remix`: fraction of the examples whose stems are drawn independently, each from its own track
-      and position.
+    - `remix`: fraction of the examples whose stems are drawn independently, each from a random
+      track and position.
     - `channels`: `mean` averages the two channels of a stem; `random` picks the left channel, the
       right channel or their mean.
     """

@@ -92,7 +92,7 @@ def _room(decay_s: float) -> str:
         return ""
     return (
         f" Unlike in the paper, the tracks are played in a room with a reverberation time of "
-        f"{decay_s:g} s, in which crosstalk contains as much diffuse as direct sound; the "
+        f"{decay_s:g} s, where crosstalk contains equal amounts of diffuse and direct sound. The "
         "references are the sources as picked up by their own microphones."
     )
 

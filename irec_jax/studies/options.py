@@ -97,8 +97,8 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
         "--decay-s",
         type=float,
         default=0.0,
-        help="reverberation time in seconds of a room in which crosstalk contains as much diffuse "
-        "as direct sound (default: 0, the free field of the paper)",
+        help="reverberation time in seconds of a room where crosstalk contains equal amounts of "
+        "diffuse and direct sound (default: 0, the free field of the paper)",
     )
     add("--seed", type=int, default=0, help="seed for the mixing matrices")
     add("--workdir", default="runs/study_crosstalk", help="folder for results and reports")
