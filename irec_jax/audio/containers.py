@@ -80,7 +80,7 @@ class _Length(NamedTuple):
         return self.origin + stated * self.unit_bytes
 
     def patch(self, start: int, stop: int) -> tuple[int, bytes]:
-        """Return a patch that states the end: its position within the part and its bytes."""
+        """Return a patch that states the end: a position within the part and replacement bytes."""
         largest = (1 << 8 * struct.calcsize(self.format)) - 1
         length = min((stop - self.origin) // self.unit_bytes, largest)
         return self.position - start, struct.pack(self.format, length)

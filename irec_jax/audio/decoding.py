@@ -70,7 +70,7 @@ def open_part(
         stream: index of the audio stream.
         stack: exit stack that closes the decoder.
         path: path of the file if the part is the complete file, otherwise None.
-        notes: receives remarks on the file once all pieces have been read.
+        notes: list to which remarks on the file are added once all pieces have been read.
 
     Raises:
         Damaged: the part is not audio, lacks the stream, or is damaged; damage within the audio is

@@ -99,7 +99,7 @@ class _EncoderHeader(NamedTuple):
 
     Attributes:
         num_frames: number of frames that follow; 0 if not stated.
-        num_padding: number of samples to drop at the start and end, in total.
+        num_padding: total number of samples to drop at the start and end.
     """
 
     num_frames: int = 0

@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Damaged(Exception):
-    """Error in the file being read: the fault and its remedy, without the name of the file."""
+    """Error in the file being read, with the fault and its remedy but without the file name."""
 
     def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
         super().__init__(fault)

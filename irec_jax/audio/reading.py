@@ -87,9 +87,9 @@ def blocks(
         path, sample_rate_hz, mono, stream: see `read`.
         block_samples: block length after resampling.
         channel: read this channel instead of the average.
-        levels: measures the levels of the channels before they are averaged.
-        notes: receives remarks on the file after the last block, such as "damaged in places: 3 of
-            210 frames".
+        levels: object that measures the levels of the channels before they are averaged.
+        notes: list to which remarks on the file are added after the last block, such as "damaged
+            in places: 3 of 210 frames".
 
     Yields:
         float32 (block_samples, C); the last block may be shorter. Joined together, the blocks equal

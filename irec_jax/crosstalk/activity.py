@@ -49,12 +49,12 @@ def track_activity(
     Args:
         read: function that reads the tracks from the beginning in blocks of any length, with one
             row for each track (the mean of its channels); called `num_reads` times.
-        settings: settings of the crosstalk reduction; None for no reduction. A single track and
-            tracks shorter than `min_samples` are never reduced.
+        settings: settings of the crosstalk reduction; None for no reduction. A single track
+            and tracks shorter than `min_samples` are always left unchanged.
         num_samples: length of the tracks, at least 1.
         frame_length: samples per frame; the last frame is zero-padded.
         names: track names for error messages.
-        progress: called with the length of each block after reading it.
+        progress: called with the length of each block after it has been read.
 
     Returns:
         Activity from 0 to 1, where 1 is the maximum of each track; 0 for silent tracks.

@@ -4,8 +4,8 @@ For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
     Theta_l(lambda) = 1/N sum_{n,k} [X_l(n, k) - sum_j lambda_lj X_j(n, k)]^2        (3.1)
 
-over magnitude spectrograms X_j of N frames. The cost is quadratic: with the Gram matrix
-G = 1/N sum_{n,k} X X^T it is G_ll - 2 lambda G_l + lambda G lambda, with the gradient
+over magnitude spectrograms X_j of N frames. The cost is quadratic. With the Gram matrix
+G = 1/N sum_{n,k} X X^T, it equals G_ll - 2 lambda G_l + lambda G lambda, and its gradient is
 2 (lambda G - G_l). The spectrograms are therefore read only once, and one solver step for all
 targets is a product of small matrices. All functions accept leading axes (bands) before (J, J).
 

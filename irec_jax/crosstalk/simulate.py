@@ -137,8 +137,9 @@ def simulate_room(
         key: random key of the tails.
         tracks, mixing, delays: see `simulate`.
         decay_s: reverberation time in seconds, during which tails decay by 60 dB.
-        crosstalk_tail_db: energy of the tail of crosstalk in dB, relative to its direct sound.
-        own_tail_db: energy of the tail of a microphone's own source in dB, likewise.
+        crosstalk_tail_db: energy of the crosstalk's tail in dB, relative to its direct sound.
+        own_tail_db: energy of the tail of a microphone's own source in dB, relative to its direct
+            sound.
 
     Returns:
         Spots, and the contribution of each microphone's own source with its tail. The same gain,

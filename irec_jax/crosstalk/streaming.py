@@ -67,7 +67,7 @@ def analyse(
         settings: settings of the analysis.
         num_samples: length of the tracks.
         names: track names for error messages.
-        progress: called with the length of each block after reading it.
+        progress: called with the length of each block after it has been read.
 
     Returns:
         The estimated crosstalk, which is zero for tracks shorter than `min_samples`.
@@ -133,7 +133,7 @@ def reduce_blocks(
         num_samples: length of the tracks.
 
     Yields:
-        Lists of the channels of each track; their total length equals that of the input.
+        Lists of the channels of each track. Joined together, they are as long as the input.
     """
     blocks = iter(blocks)
     first = next(blocks)
@@ -169,7 +169,7 @@ def debleed_array(
     *,
     sample_rate_hz: float,
 ) -> tuple[Float32[np.ndarray, "tracks samples"], Crosstalk]:
-    """Reduce the crosstalk in tracks.
+    """Reduce the crosstalk between tracks.
 
     Args:
         tracks: (tracks, samples), two or more microphones of one performance.

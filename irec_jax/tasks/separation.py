@@ -92,7 +92,7 @@ class Separation(Task):
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return waveforms and features of mixture, target and estimate."""
+        """Return waveforms and features of the mixture, the target and the estimate."""
         first = {k: v[:1] for k, v in batch.items()}
         arrays = {}
         for name, pair in self._compiled_summaries(params, model_state, first).items():
@@ -108,7 +108,7 @@ class Separation(Task):
     def _summaries(
         self, params: Any, model_state: Any, batch: Batch
     ) -> dict[str, tuple[Array, Array]]:
-        """Return waveforms (B, T) and features of mixture, target and estimate, under jit."""
+        """Return waveforms (B, T) and features of the mixture, target and estimate; called under jit."""
         mixture, target = self._mixture_and_target(batch, None)
         estimate = self.predict(params, model_state, {"audio": mixture})
         estimated = self.frontend.inverse(estimate, num_samples=self.window_samples)
@@ -121,7 +121,7 @@ class Separation(Task):
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None
     ) -> tuple[Array, Array]:
-        """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
+        """Return the waveforms (B, T) of the mixture and target, augmented if a key is given."""
         kept = np.array([name in self.target for name in self.stems])
         stems = jnp.asarray(to_float32(batch["stems"]))
         if augment_rng is not None:
@@ -197,5 +197,5 @@ def _clipped_sdr(estimate: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _rms(amplitudes: jax.Array) -> jax.Array:
-    """Return the RMS over bins and frames, (B, bins, frames) to (B, 1, 1)."""
+    """Return the RMS (B, 1, 1) of amplitudes (B, bins, frames) over bins and frames."""
     return jnp.sqrt(jnp.mean(jnp.square(amplitudes), axis=(1, 2), keepdims=True))

@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, validation, early stopping, checkpoints, resume."""
+"""The training loop: steps, epochs, validation, early stopping, checkpoints and resuming."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ class TrainBatches(Protocol):
         ...
 
     def ids(self, step: int) -> list[str]:
-        """Return the ids of the examples at a step."""
+        """Return the ids of the examples in a step's batch."""
         ...
 
 
@@ -64,7 +64,7 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch according to `best_by`; the first of them if there is a tie."""
+        """The best epoch according to `best_by`; the first one if several are equal."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
@@ -82,7 +82,7 @@ class Progress:
         return improved
 
     def describe_rest(self, settings: Mapping[str, Any]) -> str:
-        """Return the rule by which training will end, or the remaining time.
+        """Return the rule that will end training, or the remaining time.
 
         The time is given if early stopping can no longer end training before the last epoch.
         """
@@ -286,7 +286,7 @@ class TrainingRun:
         return current
 
     def _request(self) -> int:
-        """Return this process's current request to all; only process 0 measures time."""
+        """Return this process's current request to all processes; only process 0 keeps time."""
         if preemption.requested():
             return _STOP
         interval_s = self.settings["checkpoint_every_s"]

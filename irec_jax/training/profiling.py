@@ -15,11 +15,11 @@ from irec_jax.training.logging import log
 
 
 def num_flops(step: Callable, *arguments: Any) -> int:
-    """Return the floating-point operations of the matrix products and convolutions of a function.
+    """Count the floating-point operations of a function's matrix products and convolutions.
 
     They are counted in the jaxpr, two for each multiply-add, because XLA's cost analysis counts
     the body of a loop once, however often it runs. For a mapped step, the operations of one device
-    are counted; among alternatives (such as platforms), the smallest count is used.
+    are counted; of alternative branches (such as platforms), the smallest count is used.
 
     Args:
         step: any JAX function.
