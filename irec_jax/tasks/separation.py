@@ -108,7 +108,7 @@ class Separation(Task):
     def _summaries(
         self, params: Any, model_state: Any, batch: Batch
     ) -> dict[str, tuple[Array, Array]]:
-        """Return waveforms (B, T) and features of the mixture, target and estimate; called under jit."""
+        """Return waveforms (B, T) and features of mixture, target and estimate; runs under jit."""
         mixture, target = self._mixture_and_target(batch, None)
         estimate = self.predict(params, model_state, {"audio": mixture})
         estimated = self.frontend.inverse(estimate, num_samples=self.window_samples)

@@ -25,7 +25,7 @@ def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def l2_penalty(params: Any) -> jax.Array:
-    """Return the sum of squares of all kernels (arrays of two or more dimensions), without biases."""
+    """Return the sum of squares of all kernels, which are arrays of two or more dimensions."""
     kernels = [p for p in jax.tree.leaves(params) if p.ndim > 1]
     return sum((jnp.sum(jnp.square(p)) for p in kernels), start=jnp.zeros(()))
 
