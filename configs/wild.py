@@ -34,12 +34,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config = config_dict.ConfigDict()
     config.task = "recognition"
     config.data = common.data(
-        args.dataset, format="mono22k", window_s=WINDOW_S, validation_fraction=0.1
+        args.dataset, format="mono22k", window_s=WINDOW_S, validation_fraction=0.1, cache_gb=2.0
     )
     if args.dataset == "gm_wild":
         for name in ("sounds", "validation_sounds", "test_sounds", "size"):
             config.data[name] = args[name] or ""
-        config.data.cache_gb = 2.0
     # A hop of 33 ms still resolves attacks, at two thirds of the cost of configs/han.py. The
     # network uses levels relative to the maximum, so the offset only keeps the logarithm of silence
     # finite.

@@ -63,7 +63,9 @@ def scan(path: str, classes: Sequence[str] | None) -> Layout:
     elif path.lower().endswith(".csv"):
         splits = _scan_csv(path, classes)
     else:
-        raise UserError(f"{path}: neither a folder nor a CSV file; set path to one of them")
+        raise UserError(
+            f"{path}: neither a folder nor a CSV file; set path to a folder or a .csv file"
+        )
     _check_classes(path, splits, classes)
     splits, notes = _drop_links(path, splits)
     is_split = "test" in splits

@@ -59,8 +59,8 @@ def decode(track: TrackFiles) -> dict[str, np.ndarray]:
     full scale, all streams are scaled down by the same factor, which preserves their balance.
 
     Raises:
-        UserError: if a file cannot be read, the track is longer than `MAX_TRACK_S`, or its streams
-            have different lengths.
+        UserError: if a file cannot be read, the track is longer than `MAX_TRACK_S`, or the lengths
+            of its streams differ by more than `decoding.TOLERANCE_S`.
     """
     peak, streams = _decode(track, 1.0)
     if peak > 1:

@@ -66,7 +66,7 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 class NotePlayer:
-    """Player of a library with a folder of recorded notes per instrument, such as ``cello/C4.mp3``.
+    """Plays recorded notes from a library with one folder per instrument, such as ``cello/C4.mp3``.
 
     A note is played from the recording with the nearest pitch, resampled to the right pitch;
     vibrato and glides vary the playback speed. If a sustained note is longer than its recording,

@@ -35,9 +35,9 @@ _LEVEL = 0.2
 
 
 class VoicePlayer:
-    """Player of a library with a folder of syllables per singer, such as ``female1/love-440.flac``.
+    """Plays recorded syllables from a library with one folder per singer.
 
-    The number is the pitch of the recording in Hz. Each part has one singer, who sings a syllable
+    File names give the syllable and its pitch in Hz, such as ``female1/love-440.flac``. Each part has one singer, who sings a syllable
     on each note. Consonants and diphthongs keep their speed; the middle of the vowel is repeated
     until the note ends.
     """
@@ -59,6 +59,7 @@ class VoicePlayer:
         rng = seeding.generator("voices", part.instrument.name, notes)
         syllables = seeding.choice(rng, self._fitting(part))
         words, last_onset_s = list(syllables), -np.inf
+        word = words[0]
         onsets_s = np.array([note.onset_s for note in part.notes])
         for note in part.notes:
             if note.onset_s > last_onset_s + 0.03:  # the notes of a chord share a syllable

@@ -42,19 +42,19 @@ def wiener(
 
         M_l(n, k) = sum_j Lambda_lj P_j(n, k)
 
-    Starting from P_j = V_j and Lambda_lj = initial, each iteration (i) filters each microphone for
-    its own source, (ii) averages the power of the result over a kernel of neighbouring frames, and
-    (iii) applies to Lambda the multiplicative update for the Kullback-Leibler divergence of M from
-    V, with M computed from the new P:
+    Starting from P_j = V_j and Lambda_lj = initial, each iteration (i) filters each microphone
+    signal to keep only its own source, (ii) averages the power of the result over a kernel of
+    neighbouring frames, and (iii) applies the multiplicative update that reduces the
+    Kullback-Leibler divergence D(V || M) to Lambda, with M computed from the new P:
 
         P_j       <- kernel mean of  (P_j / M_j)^2 V_j
         Lambda_lj <- Lambda_lj  sum_{n,k} (V_l / M_l) P_j  /  sum_{n,k} P_j
 
-    The result is (P_l / M_l) Z_l: the Wiener filter.
+    The output is the Wiener-filtered signal (P_l / M_l) Z_l.
 
     Differences from the paper: each source has one close microphone; Lambda is constant over
     frequency; the kernel is a mean over time, not a median (on music with simulated crosstalk it
-    improves results as much and does less damage); and every track is divided by its mean power
+    improves results as much as the median and does less damage); and every track is divided by its mean power
     first, so that the levels of the tracks have no effect.
 
     Args:

@@ -50,7 +50,7 @@ _QUICK = {
 }
 #: Approximate seconds of a run on two cores, without and with `--quick`.
 _EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 105), "classifier": (9e3, 320)}
-#: The postprocessing of the paper as we understand it.
+#: The paper's postprocessing, as we understand it.
 _POST = {"evaluation.post_reference": "segment", "evaluation.post_fill": "zero"}
 #: Smaller CNN for `--debug`, in addition to the debug settings of the configs.
 _DEBUG_CNN = {

@@ -265,9 +265,9 @@ def _separate_array(
 
 
 def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
-    """Return the audio files in files and folders, without duplicates; see `audio.find`.
+    """Return the given files and the audio files in the given folders; see `audio.find`.
 
-    If `out` is inside a searched folder, the files in `out`, which an earlier run wrote, are
+    There are no duplicates. If `out` is inside a folder, its files (written by an earlier run) are
     skipped unless they are named explicitly.
 
     Raises:

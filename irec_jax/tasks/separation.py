@@ -1,4 +1,4 @@
-"""Separation: estimation of the spectrogram of selected stems from that of the mixture."""
+"""Separation task: estimate the spectrogram of selected stems from that of the mixture."""
 
 import dataclasses
 import functools
