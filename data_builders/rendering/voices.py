@@ -37,9 +37,9 @@ _LEVEL = 0.2
 class VoicePlayer:
     """Plays recorded syllables from a library with one folder per singer.
 
-    File names give the syllable and its pitch in Hz, such as ``female1/love-440.flac``. Each part has one singer, who sings a syllable
-    on each note. Consonants and diphthongs keep their speed; the middle of the vowel is repeated
-    until the note ends.
+    File names give the syllable and its pitch in Hz, such as ``female1/love-440.flac``. Each part
+    has one singer, who sings a syllable on each note. Consonants and diphthongs keep their speed;
+    the middle of the vowel is repeated until the note ends.
     """
 
     def __init__(self, folder: Path):

@@ -54,8 +54,8 @@ def wiener(
 
     Differences from the paper: each source has one close microphone; Lambda is constant over
     frequency; the kernel is a mean over time, not a median (on music with simulated crosstalk it
-    improves results as much as the median and does less damage); and every track is divided by its mean power
-    first, so that the levels of the tracks have no effect.
+    improves results as much as the median and does less damage); and every track is divided by its
+    mean power first, so that the levels of the tracks have no effect.
 
     Args:
         spectra: Z, complex (..., tracks, frames, bins).
