@@ -53,7 +53,7 @@ Players = Mapping[libraries.Player, float]
 
 @dataclasses.dataclass(frozen=True)
 class _Seat:
-    """One player of a clip: an instrument, the library that plays it, and its level in dB."""
+    """One player of a clip: an instrument, the library that plays it, and the level in dB."""
 
     name: str
     instrument: Instrument
@@ -89,7 +89,8 @@ def render_clip(
 
     Args:
         clip: an entry of `plan.plan_clips`.
-        names: names of the sound libraries; each player uses one of them, drawn at random.
+        names: names of the sound libraries; each instrument is played by one of them, drawn
+            at random.
 
     Returns:
         The audio, float32 (T, 2) at 44.1 kHz within [-1, 1]; the labels; the genre; and whether

@@ -18,7 +18,7 @@ class Musician:
 
     Attributes:
         name: name of the stem.
-        instrument: instrument of the musician.
+        instrument: instrument that the musician plays.
         role: a key of `parts.ROLES`, ``bass`` or ``drums``.
         density: rhythmic density from 0 (calm) to 1 (busy).
         rests: probability that a phrase ends with a rest.
