@@ -54,7 +54,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        """Render the (id, example) pairs of a split."""
+        """Render the examples of a split and yield them as (id, example) pairs."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,8 +38,8 @@ def num_segments(num_samples: int) -> int:
 class StemBuilder(IndexedBuilder):
     """Base class of builders of stem datasets; see `features.stem_features`.
 
-    Each row of the index consists of ``track``, ``stem`` (the stem's name), ``segment``,
-    ``errata`` and ``num_samples``.
+    Each row of the index consists of ``track``, ``stem`` (name of the stream),
+    ``segment``, ``errata`` and ``num_samples``.
     """
 
     INDEX = "stem_index"

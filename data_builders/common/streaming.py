@@ -166,7 +166,10 @@ class IndexedBuilder(StreamingBuilder):
 
 
 class _Shards:
-    """Writer of records to files of limited size, which are renamed once their number is known."""
+    """Writer that divides records among files of limited size.
+
+    The files have temporary names, since their final names contain the number of files.
+    """
 
     def __init__(self, prefix: str):
         self._prefix = prefix

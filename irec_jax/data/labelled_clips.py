@@ -135,7 +135,7 @@ def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def window_positions(
     num_samples: np.ndarray, *, window_samples: int, hop_samples: int
 ) -> np.ndarray:
-    """Return the positions of the training windows that fit in their clips, one every hop.
+    """Return the positions of all windows that fit in their clips, one every hop.
 
     A window that exceeds its clip by at most a thousandth of the window length still counts as
     fitting, since clips of 3 s are often a sample short. A clip shorter than a window has one
