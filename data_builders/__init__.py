@@ -108,8 +108,8 @@ def prepare(
     """Return the builder of a dataset, preparing the data on first use.
 
     Read the data with ``as_data_source(split)``. Several processes may call this at the same
-    time: one prepares the data while the others wait. If it is interrupted, the dataset does not
-    count as prepared, and the next call starts again.
+    time: one prepares the data while the others wait. If preparation is interrupted, the dataset
+    does not count as prepared, and the next call starts again.
 
     Args:
         name, data_dir, options: as for `builder`.

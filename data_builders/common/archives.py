@@ -1,4 +1,4 @@
-"""Dataset files in folders and zips, and downloads of zips.
+"""Access to dataset files in folders and zips, and download of zips.
 
 Zips are read in place and never unpacked, so their members cannot overwrite files on disk.
 """
@@ -33,7 +33,7 @@ _TIMEOUT_S = 60.0
 
 
 class File(NamedTuple):
-    """A file of a dataset, in a folder or in a zip.
+    """A dataset file, in a folder or in a zip.
 
     Attributes:
         name: path within the folder or zip, with '/' as separator and in Unicode normal form C.

@@ -1,4 +1,4 @@
-"""Features of the three kinds of datasets: clips, multitrack pieces and stems."""
+"""Features of the examples in the three kinds of datasets: clips, multitrack pieces and stems."""
 
 import dataclasses
 from collections.abc import Sequence

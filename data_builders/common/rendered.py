@@ -29,7 +29,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
 
 
 class RenderedBuilder(StreamingBuilder, skip_registration=True):
-    """Base class of builders of rendered datasets, each configured by a `RenderedConfig`."""
+    """Base class for builders of rendered datasets, each configured by a `RenderedConfig`."""
 
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.

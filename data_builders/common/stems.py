@@ -36,10 +36,10 @@ def num_segments(num_samples: int) -> int:
 
 
 class StemBuilder(IndexedBuilder):
-    """Base class of builders of stem datasets; see `features.stem_features`.
+    """Base class for builders of stem datasets; see `features.stem_features`.
 
-    Each row of the index consists of ``track``, ``stem`` (name of the stream),
-    ``segment``, ``errata`` and ``num_samples``.
+    Each row of the index consists of ``track``, ``stem`` (name of the stream), ``segment``,
+    ``errata`` and ``num_samples``.
     """
 
     INDEX = "stem_index"

@@ -109,7 +109,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base class of builders that are created either from a config or from options.
+    """Base class for builders that are created either from a config or from options.
 
     Subclasses define ``make_config``, which returns the config for the given options.
     """

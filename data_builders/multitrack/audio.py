@@ -1,4 +1,4 @@
-"""Parallel decoding of all tracks of a piece, segment by segment."""
+"""Parallel decoding of the tracks of a piece, segment by segment."""
 
 import dataclasses
 import math

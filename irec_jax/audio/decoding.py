@@ -111,7 +111,7 @@ def missing_stream(stream: int, num_streams: int) -> Damaged:
     """Return the error to raise if a file does not contain the requested stream."""
     streams = plural(num_streams, "audio stream")
     fault = f"has no audio stream {stream}: it contains {streams}, numbered from 0"
-    return Damaged(fault, "name one of these")
+    return Damaged(fault, "choose an existing stream")
 
 
 def _open_av(

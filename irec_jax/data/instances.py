@@ -124,11 +124,11 @@ def make_instances(
     complete: bool,
     threshold_db: float,
 ) -> Clips:
-    """Return the instances of pieces, in order.
+    """Divide pieces into instances, in order.
 
     Args:
         labelled: the pieces.
-        indices: the pieces to use.
+        indices: indices of the pieces to use.
         window_samples: length of the windows.
         label_samples: length of the central part of a window, which the labels describe.
         hop_samples: distance between the starts of successive central parts.

@@ -1,4 +1,4 @@
-"""Labelled clips, held as arrays and a read function, and windows of clips."""
+"""Labelled clips, held as arrays and a read function, and their windows and bags."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 
 
 class Selectable:
-    """Base class of dataclasses that hold arrays (N, ...) and a function ``read(i, ...)``."""
+    """Base class for dataclasses that hold arrays (N, ...) and a function ``read(i, ...)``."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
     read: Callable[..., Any]

@@ -23,7 +23,7 @@ _ENDLESS = 2**48
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomAccessBatches(abc.ABC):
-    """Base class of random-access batches of windows.
+    """Base class for random-access batches of windows.
 
     An epoch is one pass over the data, or as many passes as are needed for `min_steps_per_epoch`;
     `max_steps_per_epoch` shortens the passes.
