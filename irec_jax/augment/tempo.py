@@ -47,7 +47,7 @@ def change_tempo(
             slowed down to T samples without changing their pitch.
         pitch_semitones: range of the pitch shift (at most 12), drawn uniformly from
             -pitch_semitones..pitch_semitones; the duration does not change.
-        whole_semitones: draw only whole numbers of semitones.
+        whole_semitones: whether to draw only whole numbers of semitones.
     """
     if stretch == (1.0, 1.0) and not pitch_semitones:
         return signals
