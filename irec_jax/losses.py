@@ -54,8 +54,7 @@ def log_binary_cross_entropy(
     """Return the binary cross-entropy of probabilities given as logarithms.
 
     -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as in `binary_cross_entropy`, but for
-    probabilities that are not the sigmoid of a single logit, such as the probabilities of a
-    bag.
+    probabilities that are not the sigmoid of a single logit, such as the probabilities of bags.
 
     Args:
         log_p, log_not_p: log p and log(1 - p), <= 0.

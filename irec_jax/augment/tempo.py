@@ -18,7 +18,7 @@ SEMITONES = 12
 
 
 def check_tempo(stretch: Sequence[float], pitch_semitones: float) -> tuple[float, ...]:
-    """Return `augment.stretch` as a tuple; raise UserError if it or the pitch is out of range."""
+    """Return `augment.stretch` as a tuple; raise UserError if it or the shift is out of range."""
     if not 0 <= pitch_semitones <= SEMITONES:
         raise UserError(f"augment.pitch_semitones={pitch_semitones}: expected 0 to {SEMITONES}")
     if len(stretch) != 2 or not 0.5 <= stretch[0] <= stretch[1] <= 1:

@@ -2,8 +2,8 @@
 
 Clips of the same song are not independent, so songs are drawn with replacement together with all
 their clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums over
-songs, so each resample can be represented by a vector of song weights. A matrix product of
-these vectors with the counts per song then evaluates many resamples at a time.
+songs, so each resample can be represented by a vector of song weights. A matrix product of these
+vectors with the counts per song then evaluates many resamples at a time.
 """
 
 from collections.abc import Iterator, Sequence

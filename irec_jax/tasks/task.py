@@ -73,7 +73,7 @@ class Task(abc.ABC):
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return images (rows, columns) and waveforms (T,) of the first example."""
+        """Return images (rows, columns) and waveforms (T,) of the first example, by name."""
 
     def score_split(
         self,

@@ -115,7 +115,7 @@ def _rank(row: Mapping[str, float], name: str) -> float:
 
 @dataclasses.dataclass
 class TrainingRun:
-    """A training run.
+    """A training run, which can be resumed from its last checkpoint.
 
     Attributes:
         train_step: result of `parallel.map_step` for `(state, inputs) -> (state, mean losses)`;
@@ -306,7 +306,7 @@ class TrainingRun:
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
     def _log_steps(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
-        """Show and log the losses of a call; raise UserError if one is not finite."""
+        """Show and log the losses of a call; raise UserError if a loss is not finite."""
         if pending is None:
             return
         first, values = pending[0], self._check_finite(pending)

@@ -87,7 +87,7 @@ def train_step(
 def eval_step(
     params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
 ) -> dict[str, jax.Array]:
-    """Return the sums of loss, count and scalars over the unmasked examples of all devices."""
+    """Return the summed loss and scalars, and the number of unmasked examples, on all devices."""
     rng = jax.random.key(0)
     total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
     return sum_over_devices({"loss": total, "count": count} | scalars)
