@@ -1,9 +1,9 @@
 """Rendered counterpart of `irmas`: rule-based music played by General MIDI sampled instruments.
 
 The features, formats, splits and statistics are those of the real dataset. Training clips last 3 s
-and have one label each, in IRMAS's class proportions, with about three clips per song. Test clips
-last 5 to 20 s and have one to five labels. Nothing needs to be downloaded. Scores on this dataset
-are not scores on IRMAS, and reports say so.
+and have one label each, in IRMAS's class proportions, with about three clips per song (one in size
+`tiny`). Test clips last 5 to 20 s and have one to five labels. Nothing needs to be downloaded.
+Scores on this dataset are not scores on IRMAS, and reports say so.
 
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """

@@ -1,7 +1,7 @@
-"""Plan of the clips of `gm_irmas`: songs, genres and labels in the proportions of IRMAS.
+"""Plans of the `gm_irmas` clips: songs, genres and labels in the proportions of IRMAS.
 
-The plan is drawn before any music is composed, so that label counts are exact and no song is in
-both splits. It depends only on the size.
+The plans are drawn before any music is composed, so that label counts are exact and no song is in
+both splits. They depend only on the size.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ TEST_PARTS = (807, 1301, 766)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Numbers of clips, of clips per song, and minimum number of test labels per class."""
+    """Numbers of clips and of clips per song, and the minimum number of test labels per class."""
 
     train_clips: int
     clips_per_train_song: int
@@ -80,7 +80,7 @@ def plan_clips(size: str, split: str) -> list[ClipPlan]:
 def apportion(total: int, weights: ArrayLike, *, minimum: int = 0) -> list[int]:
     """Divide ``total`` into integers proportional to weights, using the largest remainder method.
 
-    Shares below ``minimum`` are raised to it at the expense of the others.
+    Shares below ``minimum`` are raised to ``minimum``, and the other shares are reduced.
 
     Raises:
         ValueError: if the total is too small for the minimum.
@@ -141,7 +141,7 @@ def _draw_label_sets(rng: Generator, size: Size) -> list[tuple[str, tuple[str, .
     counts = apportion(total, list(TEST_LABELS.values()), minimum=size.min_test_labels)
     remaining = Counter(dict(zip(IRMAS, counts, strict=True)))
     label_sets = []
-    # Large sets first: the clips with one label use up the remaining labels exactly.
+    # Draw large sets first: clips with one label then use up the remaining labels exactly.
     for num_labels in range(len(by_num_labels), 1, -1):
         for _ in range(by_num_labels[num_labels - 1]):
             first = seeding.draw(rng, remaining)

@@ -1,4 +1,4 @@
-"""Composition, synthesis and mixing of the clips of `gm_irmas`.
+"""Composition, synthesis and mixing of the `gm_irmas` clips.
 
 A clip depends only on its plan and the SoundFont. Clips of the same song share musicians, tempo,
 key, rhythms, room and mastering; bars, notes and balance differ. This module does not import
@@ -43,7 +43,7 @@ class RenderedClip:
             `mix.active_rms_db` defines the balance of the instruments. Names are IRMAS classes,
             ``bass``, ``drums`` and names of other instruments.
         stems: name -> finished stem (T, 2) with reverberation; the stems add up to the mixture
-            without its noise. Empty unless requested.
+            without the noise. Empty unless ``keep_stems`` was set.
         activity: name -> (start_s, end_s) of the active segments of the stem.
         programs: name of the stem -> name of the instrument that plays it.
         labels: classes of the labelled instruments.
@@ -79,8 +79,8 @@ def render_clip(
 ) -> RenderedClip:
     """Render a clip.
 
-    If a labelled instrument pauses for too long, the clip is composed again. The best attempt is
-    kept, or the first of several equally good ones.
+    If a labelled instrument pauses for too long, the clip is composed again, at most four times.
+    The best attempt is kept, or the first of several equally good ones.
 
     Args:
         clip: an entry of `plan.plan_clips`.
@@ -140,7 +140,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Return the fraction of one-second segments at most 20 dB below the stem's active level."""
+    """Return the fraction of one-second segments less than 20 dB below the active RMS level."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
@@ -239,7 +239,7 @@ class _Arrangement:
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
     def _add_accompaniment(self, rng: Generator) -> None:
-        """Add instruments that are not predominant, whether or not they are IRMAS classes."""
+        """Add unlabelled instruments, both of IRMAS classes and others."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())
@@ -265,7 +265,7 @@ class _Arrangement:
             self._add(kind, leads=False, level_db=level_db)
 
     def _add_rhythm_section(self, rng: Generator) -> None:
-        """Add bass and drums with the probabilities of the genre, usually both or neither."""
+        """Add bass and drums with the genre's probabilities, usually both or neither."""
         song = seeding.generator(*_song_key(self.clip), "rhythm section")
         style = genres.GENRES[self.clip.genre]
         if self.clip.split == "train" and song.random() < 0.22:
@@ -284,7 +284,7 @@ def _draw_test_duration_s(rng: Generator) -> float:
 
 
 def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:
-    """Draw the channel strip of a musician; all clips of a song share it, except for the level."""
+    """Draw a musician's channel strip; clips of a song share its equaliser and reverberation."""
     rng = seeding.generator(*_song_key(clip), "strip", name)
     central = name in ("bass", "drums", "voi") or name in clip.labels
     pan = float(np.clip(rng.normal(0.0, 0.15 if central else 0.5), -0.9, 0.9))

@@ -1,10 +1,10 @@
 """Rendered multitrack pieces for chamber ensembles and orchestra, with one dry stem per player.
 
 Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
-instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, or 2 to 5 minutes for size `long`.
+instruments. Pieces have 3 to 14 tracks and last up to 60 s, or up to 5 minutes for size `long`.
 Instruments occur about as often as in Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
 computes the spot microphone signals from the stems. It uses a random symmetric mixing matrix for
-each piece; the largest off-diagonal element is -6, -12 or -18 dB. The mix consists of the panned
+each piece; its off-diagonal elements are at most -6, -12 or -18 dB. The mix consists of the panned
 stems with reverberation. Nothing needs to be downloaded. Scores on this dataset are not scores on
 recordings, and reports say so.
 """

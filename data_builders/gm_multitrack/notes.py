@@ -22,7 +22,7 @@ def note_activity(
         sample_rate_hz: sample rate of the rendered audio.
     """
     score = compose(plan)
-    # Number of notes that begin in each frame minus the number that have ended before it.
+    # Number of notes that begin in each frame minus the number that end in the previous frame.
     changes = np.zeros((len(plan.tracks), num_frames + 1), np.int64)
     for row, (name, _) in zip(changes, plan.tracks, strict=True):
         onset_s, duration_s = np.array(

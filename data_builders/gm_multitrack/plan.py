@@ -1,4 +1,4 @@
-"""Plan of the pieces of `gm_multitrack`, with instruments in proportions similar to Seipel's.
+"""Plans of the `gm_multitrack` pieces, with instruments in proportions similar to Seipel's.
 
 In the 115 pieces of size `full`, each instrument occurs about as often as in Seipel's 116 pieces
 (2018, table 4.2; see `SEIPEL_PIECES`). The split into 92 and 23 pieces is also Seipel's.
@@ -90,7 +90,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: Shortest and longest duration in seconds, for pieces with up to eight tracks and for larger ones.
+#: Ranges of `PiecePlan.max_duration_s`: for pieces with up to eight tracks, and for larger ones.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
@@ -107,7 +107,7 @@ class PiecePlan:
     Attributes:
         split: ``train`` or ``test``.
         ensemble: key of `ENSEMBLES`.
-        number: number of the piece among the pieces for its ensemble in the split, from 1.
+        number: number of the piece within its split and ensemble, from 1.
         tracks: (unique name, class) of each track.
         max_duration_s: upper bound of the duration; the piece has as many bars as fit.
         max_crosstalk_db: maximum crosstalk in the spot microphone signals.
@@ -149,7 +149,7 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the (name, class) of each player, sorted; players who share a class are numbered."""
+    """Return the (name, class) of each player, sorted; players of the same class are numbered."""
     names: list[tuple[str, str]] = []
     for label, count in sorted(Counter(instruments).items()):
         numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]

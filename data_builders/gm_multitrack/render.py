@@ -1,9 +1,9 @@
-"""Composition, synthesis and mixing of the pieces of `gm_multitrack`.
+"""Composition, synthesis and mixing of the `gm_multitrack` pieces.
 
 A piece depends only on its plan and the SoundFont. It consists of phrases. In each phrase, one
 player leads, the lowest instruments play the bass, others accompany, and some rest. Everyone plays
-in the last phrase, which ends on the tonic. A player's material in a role stays the same throughout
-the piece. This module imports neither TensorFlow Datasets nor JAX, so that render workers start
+in the last phrase, which ends on the tonic. In each role, a player uses the same material
+throughout the piece. This module imports neither TensorFlow Datasets nor JAX, so that render workers start
 quickly.
 """
 
@@ -29,7 +29,7 @@ _GENRE = "cla"
 
 @dataclasses.dataclass(frozen=True)
 class _Seat:
-    """Position of an instrument class in an ensemble.
+    """Settings of an instrument class in an ensemble.
 
     Attributes:
         instrument: name in the catalogue.
@@ -79,8 +79,8 @@ class Score:
     Attributes:
         sheet: tempo, metre, key and chords.
         phrases: (first bar, end bar) of each phrase.
-        roles: for each phrase, name of the track -> ``lead``, ``bass`` or ``back``; the other
-            tracks rest.
+        roles: for each phrase, name of the track -> ``lead``, ``bass`` or ``back``; tracks that
+            rest are left out.
         parts: name of the track -> part.
     """
 
@@ -175,7 +175,7 @@ def _normalise_peak(samples: np.ndarray) -> np.ndarray:
 
 
 def _draw_sheet(plan: PiecePlan) -> LeadSheet:
-    """Draw a lead sheet of as many bars as fit, ending with a cadence from dominant to tonic."""
+    """Draw a lead sheet with as many bars as fit, ending on a dominant-tonic cadence."""
     rng = _generator(plan, "frame")
     sheet = genres.draw_lead_sheet(rng, _GENRE, duration_s=plan.max_duration_s)
     bar_s = sheet.metre.beats * sheet.beat_s
@@ -267,7 +267,7 @@ def _compose_line(
         high = min(high, low + 19)
     elif label != "piano" and role == "lead":
         low = max(low, high - 27)
-    elif label != "piano":  # below the melody, and second players below first ones
+    elif label != "piano":  # below the melody, with second players below the first ones
         low = low + (0 if name.endswith("-2") else 3)
         high = min(high, low + 21)
     density = float(pattern.uniform(*((0.25, 0.9) if role == "lead" else (0.05, 0.6))))

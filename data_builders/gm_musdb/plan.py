@@ -1,11 +1,11 @@
-"""Plan of the songs of `gm_musdb`; size `full` has as many songs as MUSDB18."""
+"""Plans of the `gm_musdb` songs; size `full` has as many songs as MUSDB18."""
 
 import dataclasses
 
 from data_builders.rendering import seeding
 
 SPLITS = ("train", "validation", "test")
-#: For each size, the number of songs in each split, and the shortest and longest duration in s.
+#: For each size, the number of songs in each split, and the range of durations in seconds.
 COUNTS = {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}
 DURATIONS_S = {"tiny": (4.0, 6.0), "small": (18.0, 22.0), "full": (30.0, 60.0)}
 SIZES = tuple(COUNTS)

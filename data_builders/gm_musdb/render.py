@@ -1,4 +1,4 @@
-"""Composition, synthesis and mixing of the songs of `gm_musdb`.
+"""Composition, synthesis and mixing of the `gm_musdb` songs.
 
 A song depends only on its plan and the SoundFont. It consists of sections (verses, choruses,
 breaks) with changing instrumentation; sections of the same kind share their music. Drums or bass
@@ -206,9 +206,9 @@ def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
 
 
 def _draw_sections(sheet: LeadSheet, duration_s: float, rng: Generator) -> tuple[Section, ...]:
-    """Draw sections of one to eight bars, about 3 to 9 s long; the last one is extended."""
+    """Draw sections of one to eight bars, about 3 to 9 s long; the last one may be longer."""
     bar_s = sheet.metre.beats * sheet.beat_s
-    num_bars = max(1, int(duration_s / bar_s))  # complete bars; the lead sheet has a few more
+    num_bars = max(1, int(duration_s / bar_s))  # complete bars; the lead sheet has one or two more
     target_s = rng.uniform(3.0, 9.0)
     length = min((1, 2, 4, 8), key=lambda bars: abs(bars * bar_s - target_s))
     kind = seeding.draw(rng, {"intro": 1.0, "verse": 3.0, "chorus": 2.0})
@@ -315,9 +315,9 @@ def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
     """Return the channel strip of a member, with a random equaliser."""
     rng = _generator(plan, "strip", member.name)
     eq = mix.draw_eq(rng)
-    if member.stem == "other":  # leaves room for the bass drum and the bass
+    if member.stem == "other":  # leave room for the bass drum and the bass
         eq += ((80.0, -float(rng.uniform(4.0, 12.0)), 0.5),)
-    elif member.stem == "bass":  # the samples lack low frequencies
+    elif member.stem == "bass":  # boost low frequencies, which the samples lack
         eq += ((60.0, float(rng.uniform(2.0, 7.0)), 0.7), (350.0, -float(rng.uniform(3, 9)), 0.7))
     return mix.ChannelStrip(member.level_db, member.pan, 0.0, eq)
 

@@ -1,4 +1,4 @@
-"""Rendered clips of one or more instruments, played with several sound libraries.
+"""Rendered clips of one or more instruments, played with one or more sound libraries.
 
 Each clip lasts 3 s. It contains phrases of one instrument, single notes surrounded by silence, an
 ensemble, or none of the classes (percussion, other instruments, noise or silence). Its labels are
@@ -31,7 +31,7 @@ class WildConfig(tfds.core.BuilderConfig):
     Attributes:
         size: tiny, small or full.
         format: format of the audio.
-        sounds: names of the libraries of each split.
+        sounds: split -> names of its sound libraries.
     """
 
     size: str = "small"
@@ -106,7 +106,7 @@ class GmWild(StreamingBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The (id, example) pairs of a split, rendered on iteration."""
+    """The (id, example) pairs of a split, rendered during iteration."""
 
     builder: GmWild
     split: str

@@ -1,4 +1,4 @@
-"""Plan of the clips of `gm_wild`: contents and main instruments."""
+"""Plans of the `gm_wild` clips: contents and main instruments."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from data_builders.gm_irmas.plan import apportion
 from data_builders.rendering import seeding
 from irec_jax.labels import IRMAS
 
-#: Kinds of content and their shares of the clips.
+#: Kind of content -> share of the clips.
 CONTENTS = {"solo": 0.38, "notes": 0.22, "ensemble": 0.28, "other": 0.12}
-#: Weight of each class as the main instrument. Voices, guitars and pianos vary most in sound.
+#: Weight of each class as the main instrument, higher for classes whose sound varies most.
 _CLASS_WEIGHTS = dict.fromkeys(IRMAS, 1.0) | dict(voi=1.8, gac=1.4, gel=1.4, pia=1.4)
 #: Number of clips in each split.
 SIZES = {
@@ -22,7 +22,7 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """A clip before it is composed.
+    """Plan of a clip.
 
     Attributes:
         split: ``train``, ``validation`` or ``test``.

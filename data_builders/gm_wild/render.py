@@ -1,4 +1,4 @@
-"""Composition, synthesis and mixing of the clips of `gm_wild`.
+"""Composition, synthesis and mixing of the `gm_wild` clips.
 
 A clip depends only on its plan and the sound libraries. This module does not import TensorFlow
 Datasets, so that render workers start quickly.
@@ -32,7 +32,7 @@ VERSION = "1.1.0"
 CLIP_S = 3.0
 #: An instrument becomes a label if it is at most this much weaker than the strongest one.
 LABEL_RANGE_DB = 10.0
-#: Largest shift of the resonances of an instrument, and the standard deviation before clipping.
+#: Maximum and standard deviation (before clipping) of the resonance shifts, in semitones.
 _MAX_SHIFT_SEMITONES, _SHIFT_DEVIATION = 5, 2.5
 #: Kinds of instruments that neither belong to an IRMAS class nor closely resemble one.
 _OTHER_KINDS = (
@@ -53,7 +53,7 @@ Players = Mapping[libraries.Player, float]
 
 @dataclasses.dataclass(frozen=True)
 class _Seat:
-    """One player of a clip: an instrument, the library that plays it, and its level in dB."""
+    """One player of a clip: an instrument, the library that plays it, and the level in dB."""
 
     name: str
     instrument: Instrument
@@ -63,7 +63,7 @@ class _Seat:
 
 
 def render_example(task: tuple[ClipPlan, tuple[str, ...], int, int]) -> tuple[str, dict]:
-    """Render a task (clip, library names, sample rate in Hz, channels) to (id, example)."""
+    """Render a task (clip, library names, sample rate in Hz, channels); return (id, example)."""
     clip, names, sample_rate_hz, num_channels = task
     audio, labels, genre, drums = render_clip(clip, names)
     if num_channels == 1:
@@ -89,7 +89,8 @@ def render_clip(
 
     Args:
         clip: an entry of `plan.plan_clips`.
-        names: names of the sound libraries; each player uses one of them, drawn at random.
+        names: names of the sound libraries; each instrument is played by one of them, drawn
+            at random.
 
     Returns:
         The audio, float32 (T, 2) at 44.1 kHz within [-1, 1]; the labels; the genre; and whether
@@ -136,15 +137,15 @@ def render_clip(
 def play_shifted(
     player: libraries.Player, part: Part, num_samples: int, semitones: int
 ) -> np.ndarray:
-    """Render a part with shifted resonances, as of a smaller or larger instrument.
+    """Render a part with shifted resonances, like those of a smaller or larger instrument.
 
-    The part is played lower and more slowly by the shift, and then faster, which restores pitch and
-    tempo. Formants and the noise of attacks move up by the shift.
+    For a shift up, the part is played lower and more slowly, then sped up, which restores pitch and
+    tempo. Formants and attack noise end up higher by the shift.
 
     Args:
-        player: plays the part.
-        part: the part.
-        num_samples: length of the result.
+        player: sound library that plays the part.
+        part: the part to render.
+        num_samples: length of the result in samples.
         semitones: the shift; negative values shift down.
 
     Returns:
@@ -213,7 +214,7 @@ def _draw_seats(rng: Generator, clip: ClipPlan, genre: str, players: Players) ->
 
 
 def _draw_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind, usually by its weight in the genre, otherwise uniformly."""
+    """Draw an instrument of a kind, usually by its weight in the genre, sometimes uniformly."""
     if rng.random() < 0.75:
         return arrange.choose_instrument(rng, kind, genre)
     return seeding.choice(rng, of_kind(kind))
@@ -229,7 +230,7 @@ def _seat(
     leads: bool = True,
 ) -> _Seat:
     able = {player: weight for player, weight in players.items() if player.plays(instrument)}
-    if not able:  # the library of recorded notes has few instruments
+    if not able:  # some libraries have only a few instruments
         substitutes = [
             (player, own)
             for player in players
@@ -244,7 +245,7 @@ def _seat(
 
 
 class _Silence:
-    """A silent library, for instruments that no library has."""
+    """Silent substitute for instruments that no library can play."""
 
     def plays(self, instrument: Instrument) -> bool:
         del instrument
@@ -278,7 +279,7 @@ def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
 
 
 def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
-    """Return one to three notes within the clip, at most a major third beyond the register."""
+    """Return one to three notes, at most a major third beyond the instrument's register."""
     rng = seeding.generator(*key, "notes", seat.name)
     instrument = seat.instrument
     notes, time_s = [], float(rng.uniform(0.0, 1.2))
@@ -319,7 +320,7 @@ def _draw_mastering(rng: Generator) -> mix.Mastering:
 
 
 def _draw_noise(rng: Generator) -> np.ndarray:
-    """Draw silence or coloured noise, which may hum or come in bursts, as float32 (T, 2)."""
+    """Draw silence or coloured noise, sometimes with hum or in bursts, as float32 (T, 2)."""
     num_samples = round(CLIP_S * SAMPLE_RATE_HZ)
     if rng.random() < 0.1:
         return np.zeros((num_samples, 2), np.float32)

@@ -1,6 +1,6 @@
-"""Rule-based composition of short pieces and their rendering, one stem per instrument.
+"""Rule-based composition and rendering of short pieces, with one stem per instrument.
 
-A piece passes through these modules in order; each can be used without the following ones:
+A piece passes through these modules in order; each can be used without the ones after it:
 
 - `genres`, `theory`: a `LeadSheet` (tempo, metre, key, chords) drawn for a genre;
 - `parts`, `rhythm_section`: notes of one instrument in beats, by role (melody, comping, bass ...);

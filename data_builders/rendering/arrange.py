@@ -18,7 +18,7 @@ class Musician:
 
     Attributes:
         name: name of the stem.
-        instrument: instrument of the musician.
+        instrument: instrument that the musician plays.
         role: a key of `parts.ROLES`, ``bass`` or ``drums``.
         density: rhythmic density from 0 (calm) to 1 (busy).
         rests: probability that a phrase ends with a rest.
@@ -34,7 +34,10 @@ class Musician:
 
 
 def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind, weighted by genre, or by all genres if all weights are 0."""
+    """Draw an instrument of a kind by its weight in a genre.
+
+    If all weights are 0, use the sum of each instrument's weights over all genres.
+    """
     candidates = {instrument.name: instrument for instrument in of_kind(kind)}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):
@@ -74,7 +77,7 @@ def compose(
         clip_key: key of the random generators for everything that differs between clips of a song.
 
     Returns:
-        Name of the musician -> part over the full piece.
+        Name of the musician -> part for the full piece.
     """
     performed = {}
     for musician in musicians:

@@ -118,7 +118,7 @@ def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes
     level = float(rng.uniform(-0.8, 0.4))
     struck = range(0, num_steps, interval)
     strokes = {cymbal: {step: level + (-0.5 if step % steps else 0.3) for step in struck}}
-    if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or the next bar
+    if cymbal == CLOSED_HAT and rng.random() < 0.35:  # open near the middle or end
         step = seeding.choice(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
         strokes[cymbal].pop(step, None)
         strokes[OPEN_HAT] = {step: level + 0.3}
@@ -207,7 +207,7 @@ _FILL_PATTERNS = (
 
 
 def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNote]:
-    """Compose a crescendo on snare and toms between two beats, over bass drum quarter notes."""
+    """Compose a crescendo on snare and toms between two beats, over a bass drum on every beat."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
     keys = seeding.choice(rng, _FILL_PATTERNS)
@@ -221,7 +221,7 @@ def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNo
     return notes
 
 
-#: One-bar bass patterns in 4/4: (onset and length in beats, tone as in `bass_pitch`).
+#: One-bar bass patterns in 4/4: (onset in beats, length in beats, tone as in `bass_pitch`).
 _BASS_PATTERNS = (
     tuple((step / 2, 0.5, 0) for step in range(8)),
     tuple((step / 2, 0.4, 2 * (step % 2)) for step in range(8)),
@@ -244,7 +244,7 @@ def bass(
     patterns: dict[str, Generator],
     rng: Generator,
 ) -> list[BeatNote]:
-    """Compose a bass line for the given sections that follows the bass drum or a fixed pattern.
+    """Compose a bass line that follows the bass drum or a fixed pattern in the given sections.
 
     Args:
         sheet, sections, grooves, rng: as for `drums`.
@@ -270,7 +270,7 @@ def bass(
 def _lead_to(
     root: int, note: BeatNote, sheet: LeadSheet, *, low: int, high: int, rng: Generator
 ) -> BeatNote:
-    """Move a note to a scale tone next to the following root (a pitch class)."""
+    """Move a note to a scale tone within a whole tone of the next root (a pitch class)."""
     target = low + (root - low) % 12
     scale = sheet.scale_pitches(max(low, target - 2), min(high, target + 2))
     neighbours = [pitch for pitch in scale if pitch != target]

@@ -1,7 +1,7 @@
 """A demonstration piece for three instruments with staggered entries, and its activity labels.
 
-Usage: ``python -m data_builders.rendering.demo OUT.wav`` writes the piece and, beside it, OUT.json:
-a list of ``{"instrument", "start_s", "end_s"}``.
+Usage: ``python -m data_builders.rendering.demo OUT.wav`` writes the piece to OUT.wav and its labels
+to OUT.json, a list of ``{"instrument", "start_s", "end_s"}``.
 """
 
 import argparse

@@ -167,9 +167,9 @@ def draw_lead_sheet(
     """Draw the tempo, metre, key and chord progression of a piece.
 
     Args:
-        rng: random generator; only the number of bars depends on ``duration_s``.
+        rng: random generator.
         genre: key of `GENRES`.
-        duration_s: minimum length in seconds, rounded up to full bars.
+        duration_s: minimum length in seconds; affects only the number of bars.
         first_bar: number of bars to skip at the start of the progression.
     """
     style = GENRES[genre]

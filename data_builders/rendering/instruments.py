@@ -24,7 +24,7 @@ class Instrument:
         genres: weight in each genre.
         lead_roles, backing_roles: weight of each role.
         sustains: True if a note sounds for as long as it is held.
-        vibrato_cents: typical depth of the vibrato; 0 for instruments of fixed pitch.
+        vibrato_cents: typical depth of the vibrato; 0 for none.
         scoops: probability that a note is approached from below.
         swells: True if dynamics change within a phrase.
         modulation: "leslie", "tremolo" or "" for none.
@@ -200,8 +200,8 @@ CATALOGUE = (
     _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _SOLO, **_WIND),
 )  # fmt: skip
 
-#: Additional instruments of `gm_musdb`. They are kept apart so that the other datasets, which draw
-#: from `CATALOGUE`, do not change.
+#: Additional instruments of `gm_musdb` and `gm_wild`. They are not in `CATALOGUE`, so that the
+#: other datasets, which draw only from it, do not change.
 BAND = (
     _bass("slap bass", 36, "pop_roc 1"),
     _bass("square synth bass", 39, "pop_roc 1"),

@@ -105,11 +105,11 @@ class Player(Protocol):
     """A loaded sound library."""
 
     def plays(self, instrument: Instrument) -> bool:
-        """Return whether the library has an instrument."""
+        """Return whether the library can play an instrument."""
         ...
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
-        """Render a part: float32 (num_samples, 1) or (num_samples, 2) at 44.1 kHz."""
+        """Render a part as float32 (num_samples, 1) or (num_samples, 2) at 44.1 kHz."""
         ...
 
 
@@ -142,7 +142,10 @@ def find(name: str) -> Path:
 
 
 def fingerprint(names: Sequence[str]) -> str:
-    """Return eight hexadecimal digits that identify the files of libraries or their absence."""
+    """Return a checksum of the libraries' file names and sizes, as eight hexadecimal digits.
+
+    A missing library changes the checksum.
+    """
     state = 0
     for name in names:
         try:

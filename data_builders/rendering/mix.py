@@ -51,7 +51,7 @@ class Room:
         decay_s: time to decay by 60 dB.
         predelay_s: delay before the first reflection.
         damping_hz: upper cut-off frequency of the reverberation.
-        seed: seed of the reflections.
+        seed: seed of the impulse response and of the noise added in mastering.
     """
 
     decay_s: float
@@ -124,7 +124,10 @@ def frame_levels_db(stem: np.ndarray) -> np.ndarray:
 
 
 def active_frames(stem: np.ndarray) -> np.ndarray:
-    """Return whether each 50 ms frame is within 40 dB of the loudest one, as bool (frames,)."""
+    """Return whether each 50 ms frame is active, as bool (frames,).
+
+    Active frames are less than 40 dB below the loudest frame and above -90 dB re full scale.
+    """
     return _is_active(frame_levels_db(stem))
 
 
@@ -163,12 +166,12 @@ def mixdown(
     """Mix stems to stereo.
 
     Args:
-        stems: name -> float32 (T, 1) or (T, 2); silent ones are left out.
+        stems: name -> float32 (T, 1) or (T, 2); silent stems are left out.
         strips: name -> settings of the stem.
         room: reverberation of all stems.
         mastering: processing of the mixture.
-        start_samples: start of the result. Levels are measured from there on. Of earlier sound,
-            only the reverberation is audible.
+        start_samples: first sample of the result. Levels are measured from this sample on;
+            earlier sound is audible only through its reverberation.
         keep_stems: if True, also return the finished stems (takes longer).
 
     Returns:
@@ -211,7 +214,7 @@ def mixdown(
 def impulse_response(room: Room) -> np.ndarray:
     """Synthesise a room impulse response, float32 (N, 2).
 
-    It consists of early reflections and decaying noise of unit energy.
+    It consists of early reflections and decaying noise; the mean energy per channel is 1.
     """
     rng = seeding.generator("room", room.seed)
     num_samples = int(room.decay_s * SAMPLE_RATE_HZ)
@@ -267,7 +270,7 @@ def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarr
     powers[: len(stem)] = np.mean(np.square(stem), axis=1)
     levels_db = 10 * np.log10(powers.reshape(num_blocks, block).max(axis=1) + 1e-20)
     over_db = np.maximum(levels_db - (active_rms_db(stem) + threshold_db), 0.0)
-    # Look ahead by one block; release within about 60 ms.
+    # Look ahead by one block; release with a time constant of about 60 ms.
     over_db = np.maximum(over_db, np.append(over_db[1:], 0.0))
     envelope_db, current_db = np.empty(num_blocks), 0.0
     for index, value in enumerate(over_db.tolist()):

@@ -92,7 +92,7 @@ def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
 
 
 def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
-    """Draw pitches for a rhythm: scale steps within about a tenth, chord tones on the beat.
+    """Draw pitches for a rhythm: scale steps within 12 to 19 semitones, chord tones on beats.
 
     ``rhythm`` comes from `_phrase_rhythm`; ``step_weights`` are the weights of moves by -4 to 4
     scale steps.
@@ -134,7 +134,7 @@ def melody(voice: Voice) -> list[BeatNote]:
 
 
 def runs(voice: Voice) -> list[BeatNote]:
-    """Compose a fast melody that consists mostly of scales."""
+    """Compose a fast melody that moves mostly by scale steps."""
     voice = dataclasses.replace(voice, density=min(1.0, voice.density * 0.4 + 0.6))
     return _melodic_line(voice, _phrase_rhythm(voice), _SCALAR)
 
@@ -267,7 +267,7 @@ def strum(voice: Voice) -> list[BeatNote]:
 
 
 def arpeggio(voice: Voice) -> list[BeatNote]:
-    """Compose broken chords in a steady rhythm, with notes that may ring until the next chord."""
+    """Compose broken chords in a steady rhythm; notes may ring into the following ones."""
     metre = voice.sheet.metre
     orders = ("0123", "0212", "3210", "012321", "0213", "0312")
     order = [int(voice_index) for voice_index in seeding.choice(voice.pattern, orders)]

@@ -31,7 +31,7 @@ def perform(
         pattern: random generator of the song, for the player's timing, loudness, articulation and
             tuning.
         rng: random generator of the clip, for the deviations of individual notes.
-        max_gap_s: longest pause between notes; longer ones are filled by holding or repeating
+        max_gap_s: longest pause between notes; longer pauses are filled by holding or repeating
             notes. None for no limit.
     """
     looseness_s = pattern.uniform(0.003, 0.014)
@@ -109,7 +109,7 @@ def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
         return ()
     for index, note in enumerate(notes):
         following = notes[index + 1].onset_s if index + 1 < len(notes) else np.inf
-        # The bend follows its note, including the release, until the next note begins.
+        # The bend covers the note and its release, until the next note begins.
         times = np.arange(0.0, min(note.duration_s + 0.1, following - note.onset_s), _BEND_STEP_S)
         cents = np.zeros_like(times)
         if note.duration_s > 0.35:

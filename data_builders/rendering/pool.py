@@ -1,8 +1,8 @@
-"""An ordered parallel map over worker processes that import only the function they run.
+"""Ordered parallel map over worker processes that import only the function they run.
 
 Workers are started as ``python -m data_builders.rendering.pool`` and communicate through pipes.
 Unlike the workers of multiprocessing, they never import the program that starts them, so they start
-quickly even if that program uses JAX, and scripts need no ``if __name__ == "__main__"``.
+quickly even if that program uses JAX, and scripts need no ``if __name__ == "__main__"`` guard.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ def run(function: str, tasks: Iterable, *, num_workers: int | None = None) -> It
 
     Raises:
         UserError: if the function raises a UserError.
-        RuntimeError: if the function raises any other exception (the message contains its
-            traceback), or a worker dies.
+        RuntimeError: if the function raises any other exception in a worker (the message contains
+            the traceback), or a worker dies.
     """
     num_workers = num_workers or num_cores()
     if num_workers == 1:

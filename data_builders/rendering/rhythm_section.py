@@ -5,7 +5,7 @@ from data_builders.rendering.genres import CRASH, GENRES, LOW_TOM, SNARE
 from data_builders.rendering.parts import Voice
 from data_builders.rendering.score import BeatNote
 
-# One bar in 4/4: (onset and length in beats, tone as in `bass_pitch`).
+# One-bar patterns in 4/4: (onset in beats, length in beats, tone as in `bass_pitch`).
 _BASS_PATTERNS = {
     "roots": ((0, 2, 0), (2, 2, 0)),
     "two_feel": ((0, 1.5, 0), (2, 1.5, 1)),
@@ -49,7 +49,7 @@ def bass(voice: Voice) -> list[BeatNote]:
 
 
 def _walking_bass(voice: Voice) -> list[BeatNote]:
-    """Compose quarter notes: the root at each chord change, then chord tones near the last note."""
+    """Compose quarter notes: the root at each chord change, then nearby chord tones."""
     sheet, notes, pitch = voice.sheet, [], voice.low + 10
     for beat in range(sheet.num_beats):
         harmony = sheet.chord_at(beat)
@@ -64,7 +64,7 @@ def _walking_bass(voice: Voice) -> list[BeatNote]:
 
 
 def drums(voice: Voice) -> list[BeatNote]:
-    """Repeat a groove of the genre, with some of its ghost notes and a fill every few bars."""
+    """Repeat a groove of the genre, leaving out some ghost notes and adding occasional fills."""
     sheet = voice.sheet
     groove = seeding.choice(voice.pattern, GENRES[sheet.genre].grooves[sheet.metre])
     step_beats = 1 / sheet.metre.steps

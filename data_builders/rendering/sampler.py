@@ -40,10 +40,10 @@ FOLDERS = {
 }
 _NOTE = re.compile(r"([A-G])([sb#]?)(-?\d)")
 _SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
-#: Start and end, as fractions of a recording, of the part between attack and decay that is repeated
-#: to sustain a longer note; and the length of the cross-fade between repetitions.
+#: Start and end, as fractions of a recording, of the segment that is repeated to sustain longer
+#: notes, and length of the cross-fade between repetitions.
 _LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
-#: Fade-out after the end of a note.
+#: Length of the fade-out after the end of a note.
 _RELEASE_S = 0.12
 #: Low-pass cut-off frequencies of the softest and the loudest notes.
 _CUTOFF_HZ = (1800.0, 16_000.0)
@@ -66,11 +66,12 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 class NotePlayer:
-    """Plays recorded notes from a library with one folder per instrument, such as ``cello/C4.mp3``.
+    """Plays recorded notes from a library with one folder per instrument.
 
-    A note is played from the recording with the nearest pitch, resampled to the right pitch;
-    vibrato and glides vary the playback speed. If a sustained note is longer than its recording,
-    the middle of the recording is repeated with cross-fades. Soft notes are quieter and duller.
+    File names give the pitch, such as ``cello/C4.mp3``. A note is played from the recording with
+    the nearest pitch, resampled to the right pitch; vibrato and glides vary the playback speed. If
+    a sustained note is longer than its recording, the middle of the recording is repeated with
+    cross-fades. Soft notes are quieter and duller.
     """
 
     def __init__(self, folder: Path):
@@ -83,7 +84,7 @@ class NotePlayer:
         return name is not None and bool(_recordings(self._folder / name))
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
-        """Render a part: float32 (num_samples, 1) at 44.1 kHz; see `synth.SoundFontPlayer.play`."""
+        """Render a part as float32 (num_samples, 1); see `synth.SoundFontPlayer.play`."""
         recordings = _recordings(self._folder / FOLDERS[part.instrument.name])
         sound = np.zeros(num_samples, np.float32)
         for note in part.notes:
@@ -112,7 +113,7 @@ def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarra
 def note_positions(
     note: Note, part: Part, recorded: float, start_s: float, num_samples: int
 ) -> np.ndarray:
-    """Return the positions in a recording where the samples of a note are read, (num_samples,).
+    """Return the read positions of a note in its recording, in samples, as (num_samples,).
 
     Args:
         note: the note.
@@ -169,7 +170,7 @@ def repeat(
 
     Args:
         recording: float32 (T,).
-        loop: start and end of the part that is repeated, in samples.
+        loop: start and end of the segment that is repeated, in samples.
         fades: gains at the end of a repetition and at the start of the next one, (F,) each.
         num_samples: minimum length of the result.
     """
@@ -186,7 +187,7 @@ def repeat(
 
 
 def with_velocity(samples: np.ndarray, velocity: int) -> np.ndarray:
-    """Make a note quieter (by up to 40 dB) and duller, depending on its velocity."""
+    """Make a note quieter (by up to 40 dB) and duller for lower velocities."""
     strength = np.clip(velocity / 127.0, 0.0, 1.0)
     low, high = _CUTOFF_HZ
     cutoff_hz = low * (high / low) ** strength

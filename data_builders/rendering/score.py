@@ -31,8 +31,8 @@ class Part:
     Attributes:
         instrument: the instrument that plays the part.
         notes: notes in order of onset.
-        bend: (time_s, cents) in order of time: from that time on, all sounding notes are bent by
-            this many cents, at most 200.
+        bend: (time_s, cents) in order of time: from ``time_s`` on, all sounding notes are bent by
+            ``cents``, at most 200 up or down.
         swell: (time_s, gain_db) breakpoints in order of time, interpolated linearly; 0 dB if empty.
         tuning_cents: constant detuning.
     """
@@ -45,7 +45,7 @@ class Part:
 
 
 def notes_between(notes: list[BeatNote], first: float, end: float) -> list[BeatNote]:
-    """Return the notes that begin in beats ``first`` to ``end`` (exclusive), cut off at ``end``."""
+    """Return the notes with ``first <= beat < end``, truncated at ``end``."""
     return [
         note._replace(length=min(note.length, end - note.beat))
         for note in notes

@@ -1,4 +1,4 @@
-"""A singing voice made from sampled choirs: glides, vibrato, vowels and consonants."""
+"""A singing voice made from sampled voices, with glides, vibrato, vowels and consonants."""
 
 import dataclasses
 

@@ -30,7 +30,7 @@ _WORDS = {
 _NUM_WORDS = 14
 #: Interval between the recorded pitches of a singer, and their range, in semitones.
 _STEP, _COMPASS = 4, 24
-#: Difference in Hz between a specified constant pitch and the lower pitch of eSpeak NG's speech.
+#: Amount in Hz by which eSpeak NG's speech is lower than a specified constant pitch.
 _OFFSET_HZ = 9
 #: Spectral envelopes, each given as pairs of a frequency in Hz and a level up to 255.
 _TONES = (
@@ -147,7 +147,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _trim(file: Path) -> np.ndarray:
-    """Load a recording without the silence around it, as float32 (T,) with a peak of 0.9."""
+    """Load a recording without leading and trailing silence, as float32 (T,) with a peak of 0.9."""
     samples = audio_io.read(file, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)[0][:, 0]
     peak = np.abs(samples).max(initial=0.0)
     if not peak:

@@ -91,7 +91,7 @@ def load_player(soundfont: str | None = None) -> "SoundFontPlayer":
 
 
 class SoundFontPlayer:
-    """A loaded SoundFont."""
+    """Plays parts with a SoundFont."""
 
     def __init__(self, soundfont: str | os.PathLike):
         self._synth = _tinysoundfont().Synth(samplerate=SAMPLE_RATE_HZ, gain=0.0)

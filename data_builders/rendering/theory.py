@@ -63,7 +63,7 @@ class LeadSheet:
     Attributes:
         tempo_bpm: tempo in beats per minute.
         metre: beats per bar and steps per beat.
-        swing: position of the second eighth in a beat, 0.5 (straight) to 0.67 (triplet).
+        swing: position of the second eighth note in a beat, 0.5 (straight) to 0.67 (triplet).
         tonic: pitch class of the key.
         scale: key of `SCALES`.
         bars: chords of each bar, evenly spaced within it.

@@ -53,7 +53,7 @@ class VoicePlayer:
         return instrument.kind == "voi" and bool(self._singers)
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
-        """Render a part: float32 (num_samples, 1) at 44.1 kHz; see `synth.SoundFontPlayer.play`."""
+        """Render a part as float32 (num_samples, 1); see `synth.SoundFontPlayer.play`."""
         sound = np.zeros(num_samples, np.float32)
         notes = " ".join(f"{note.onset_s:.3f} {note.pitch}" for note in part.notes)
         rng = seeding.generator("voices", part.instrument.name, notes)
@@ -170,7 +170,7 @@ def _load(file: Path, pitch: float) -> tuple[np.ndarray, int, int, int]:
 
 
 def _smooth(power: np.ndarray, period: float) -> np.ndarray:
-    """Return a weighted mean around each sample over at least 50 ms and three periods."""
+    """Return a moving weighted mean over at least 50 ms and three periods."""
     window = np.hanning(round(max(0.05 * SAMPLE_RATE_HZ, 3 * period)))
     smooth = scipy.signal.convolve(power, window / window.sum())
     # Rounding errors may make the result negative.

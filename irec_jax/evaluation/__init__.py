@@ -1,1 +1,1 @@
-"""Evaluation of predictions over a split, baselines for comparison, and the collapse check."""
+"""Evaluation of recognisers and separators, baselines, and a check for collapsed recognisers."""

@@ -150,8 +150,8 @@ def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, fl
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
     regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))
     with warnings.catch_warnings():
-        # Linearly separable classes in tiny datasets converge slowly; the penalty keeps the weights
-        # finite.
+        # The regression converges slowly for linearly separable classes, which occur in tiny
+        # datasets. The penalty keeps the weights finite, so the warning is not needed.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
         regression.fit(features, target)
     return regression.coef_[0], float(regression.intercept_[0])

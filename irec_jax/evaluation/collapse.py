@@ -7,8 +7,8 @@ the labels, so that a good model is not flagged on an unbalanced test set:
 - one label set is predicted for most clips, and much more often than any label set occurs;
 - only a few different label sets are predicted, although many occur;
 - every class is predicted for nearly all or nearly no clips, and on average hardly more often for
-  clips with the instrument than for clips without it. (Recalls near 0 and 1 alone would also flag a
-  perfect model.)
+  clips with the instrument than for clips without it. (A check for recalls near 0 or 1 would also
+  flag a perfect model.)
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,9 @@ def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
     """Return the numbers of classes that are nearly always and nearly never predicted.
 
-    The result is None if any class is neither nearly always nor nearly never predicted, or if
-    recall exceeds the false positive rate by more than `SKILL` on average.
+    Only classes that occur in some but not all clips are considered. The result is None if there
+    are fewer than two of them, if any of them is neither nearly always nor nearly never predicted,
+    or if recall exceeds the false positive rate by more than `SKILL` on average.
     """
     num_positive = labels.sum(0)
     judged = (num_positive > 0) & (num_positive < len(labels))

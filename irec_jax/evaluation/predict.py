@@ -1,4 +1,4 @@
-"""Prediction of the window probabilities of a split on all processes and devices."""
+"""Prediction of window probabilities for a split, on all processes and devices."""
 
 from collections.abc import Callable, Mapping
 
@@ -32,11 +32,13 @@ def predict_split(
         predict: result of `create_predict` for the task, which can be reused for every split.
         clips: clips of the split.
         hop_samples: hop between windows.
-        batch_size: number of windows per call in this process.
+        batch_size: number of windows per call in this process, rounded up to a multiple of the
+            number of its devices.
         label: description shown with the progress bar.
 
     Returns:
-        The window probabilities of each clip, float32 (W_i, K). Every process returns all clips.
+        The window probabilities of each clip, float32 (W_i, K). Every process returns the
+        probabilities of all clips.
     """
     indices = np.arange(jax.process_index(), len(clips), jax.process_count())
     audio = (

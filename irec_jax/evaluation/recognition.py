@@ -167,8 +167,8 @@ def evaluate(
           micro and macro F1 on the test split against the threshold.
         - ``ranking``: AUC and LRAP.
         - ``predominant``: scores of the most probable class on single-label clips: accuracy and
-          balanced accuracy with intervals, the chance level, the accuracy of the most frequent
-          class, and the confusion matrix.
+          balanced accuracy with intervals, the chance level, the confusion matrix and, if there
+          are training labels, the accuracy of predicting the most frequent training class.
         - ``collapse``: result of `collapse.check`.
         - ``notes``: caveats for the interpretation of the scores.
 
@@ -201,7 +201,7 @@ def evaluate(
 
 
 def compact(report: dict) -> dict:
-    """Return the scores of a baseline that are included in the report of a model."""
+    """Return the part of a baseline's report that is included in the report of a model."""
 
     def part(block: dict) -> dict:
         f1 = {name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()}
@@ -227,7 +227,7 @@ def _aggregation_scores(
         bootstrap: ``num_resamples`` and ``seed`` of the bootstrap.
     """
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
-    # Including the fixed threshold ensures that the oracle never scores lower.
+    # With the fixed threshold in the grid, the oracle is never worse than the fixed threshold.
     grid = sorted({*aggregation.grid, aggregation.threshold})
     options = {"grid": grid, "default": aggregation.threshold}
     chosen = {

@@ -1,8 +1,9 @@
 """Evaluation of a separator's estimates, one track at a time.
 
 Two systems that need no separator are scored for comparison: `mixture`, the mixture itself, and
-`ideal`, the ideal ratio mask |T| / (|T| + |R|) of target and remainder, which is an upper bound for
-systems that scale the mixture's amplitudes.
+`ideal`, the mixture multiplied by the ideal ratio mask |T| / (|T| + |R|), where T and R are the
+spectrograms of the target and the remainder. `ideal` serves as an upper bound for systems that
+scale the mixture's amplitudes.
 
 | score | compares |
 |---|---|
@@ -51,22 +52,24 @@ _FRAMES_PER_BLOCK = 256
 
 @dataclasses.dataclass(frozen=True)
 class TrackEstimates:
-    """A track with the estimates of a separator.
+    """Track with a separator's estimates of its target.
 
     Attributes:
         name: name of the track.
         mixture: float (T, C), full scale at 1.
         target: (T, C), the sum of the stems to keep, which is the reference.
         remainder: (T, C), the sum of the other stems.
-        waveforms: estimated target (T, C) by system ('raw', 'post'). Systems without a waveform
-            have no waveform scores.
+        waveforms: estimated target (T, C) by system ('raw', 'post'). The waveform scores of systems
+            without a waveform are NaN.
         features: estimated target by system, (bins, ceil(T / hop)) in the front end's units. For a
-            system without features, the amplitudes of the waveform are scored instead; the two
-            differ, because not every array of amplitudes is the spectrogram of a signal.
+            system without features, the amplitudes of its waveform are scored instead.
+            Features and waveform amplitudes are not equivalent, because not every array of
+            amplitudes is the spectrogram of a signal.
         errata: known errors in the track; empty if there are none.
         window_samples: length of the adjacent windows for which the features were computed
-            separately, each zero-padded at its end; a multiple of the hop. The reference is split
-            in the same way. None if the features were computed for the entire track.
+            separately, with zero padding at the end of each window; a multiple of the hop. The
+            reference is split in the same way. None if the features were computed for the entire
+            track.
     """
 
     name: str
@@ -151,7 +154,7 @@ def score_track(
 
     Args:
         track: the track with its estimates.
-        frontend: front end whose amplitudes are compared; its floor is not applied.
+        frontend: front end that defines the amplitude spectrograms; its floor is not applied.
         sample_rate_hz: sample rate of the track.
         post_variants: postprocessing functions by name; each is applied to the features of `raw`,
             and the result is scored.
@@ -183,7 +186,7 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         dict:
 
         - ``systems``: names of the systems.
-        - ``num_tracks``, ``num_silent``: numbers of tracks and of tracks with a silent target.
+        - ``num_tracks``, ``num_silent``: number of tracks, and how many have a silent target.
         - ``tracks``: one dict per track with the fields of `TrackScores`.
         - ``summary[system][score]``: ``mean`` and ``sd`` (n - 1) of the ``num_tracks`` finite
           scores, ``median`` of all scores except NaN, and ``num_infinite``.
@@ -398,7 +401,7 @@ def _summarize_variant(raw: np.ndarray, variant: np.ndarray) -> dict:
 
 
 def _t_tests(first: np.ndarray, second: np.ndarray) -> dict:
-    """Return the t-tests between two systems over the tracks; see `summarize`."""
+    """Compare two systems with t-tests over the tracks; see `summarize`."""
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         return {}

@@ -16,7 +16,8 @@ _SMALLEST_WEIGHT = 0.005  # rounds to .01
 _LOWEST_DB = -40.0
 _SPECTROGRAM_DB = 70.0
 _LOSS_DB = 30.0
-#: Losses below this level, relative to the loudest point of a track, are inaudible and not drawn.
+#: Losses are inaudible, and therefore not drawn, where the level of a track is below this value
+#: (relative to its loudest point).
 _AUDIBLE_DB = -60.0
 _SMALLEST_EXCESS = 1e-12  # anything smaller is rounding error
 _TICKS_HZ = (50, 200, 1000, 4000, 16000)

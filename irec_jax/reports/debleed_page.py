@@ -1,4 +1,4 @@
-"""Markdown page of a crosstalk reduction."""
+"""Markdown page that describes a crosstalk reduction."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ def markdown_page(
     provenance: Mapping,
     picture: str,
 ) -> str:
-    """Return the Markdown page of a crosstalk reduction of J tracks.
+    """Return a Markdown page that describes the crosstalk reduction of J tracks.
 
     Args:
         names: J track names.

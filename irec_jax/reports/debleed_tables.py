@@ -17,7 +17,7 @@ def crosstalk_tables(
 ) -> str:
     """Return the tables of `crosstalk_cells` as plain text.
 
-    A table of 20 tracks is less than 120 characters wide.
+    A table of 20 tracks is at most 120 characters wide.
     """
     cells = crosstalk_cells(crosstalk, settings, sample_rate_hz)
     return "\n\n".join(_plain_table(title, names, table) for title, table in cells)

@@ -1,6 +1,6 @@
 """Galleries of model inputs: images of clips from every class, one class per row.
 
-They correspond to figures 9 to 16 of Goel, but can show any dataset of labelled clips.
+The galleries correspond to Goel's figures 9 to 16, but can show any dataset of labelled clips.
 """
 
 import collections
@@ -86,8 +86,8 @@ def draw(
         seed: seed of the random choice of clips.
 
     Raises:
-        UserError: the dataset, an option, the image or a class is unknown, a requested class has no
-            clips, or there are too many classes.
+        UserError: the dataset, an option, the image or a class is unknown, `num_per_class` or
+            `seed` is out of range, a requested class has no clips, or there are too many classes.
     """
     if image not in IMAGES:
         raise registry.unknown("image", image, IMAGES)
@@ -203,7 +203,7 @@ def _log_mel(rate_hz: int) -> _Kind:
     )
 
 
-#: For each front end, the title of its gallery and the function that creates its `_Kind`.
+#: For each kind of image, the title of its gallery and the function that creates its `_Kind`.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),

@@ -31,12 +31,12 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
     """Convert a Markdown page to an HTML document.
 
     The first heading becomes the title of the document. The paragraph above a table becomes its
-    caption; the second line of the caption is set in small print. A picture that is the only
-    content of a paragraph becomes a figure with a caption, and a click enlarges it.
+    caption; all lines of the caption after the first are set in small print. A picture that is the
+    only content of a paragraph becomes a figure with a caption, and a click enlarges it.
 
     Args:
         page: Markdown with GitHub-style tables; any HTML in it is escaped.
-        pictures: PNG files to embed, by file name; other pictures remain links.
+        pictures: PNG files to embed, by file name; other pictures are linked.
     """
     tokens = _MARKDOWN.parse(page)
     title = next((_plain_text(token) for token in tokens if token.type == "inline"), "")

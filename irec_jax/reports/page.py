@@ -99,7 +99,7 @@ def repeats_heading(repeats: Mapping) -> str:
 
 
 def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = None) -> str:
-    """Return the captioned table of data, command, code, hardware and versions.
+    """Return a captioned table of the data, command, code, hardware and versions.
 
     Args:
         provenance: result of `provenance.collect` or `provenance.environment`.

@@ -29,12 +29,12 @@ class Preview:
 
 
 def num_uri_bytes(duration_s: float) -> float:
-    """Return the size of the `data:` URI of a compressed copy: 640 kB per minute."""
+    """Return the size of a compressed copy as a `data:` URI (640 kB per minute)."""
     return duration_s * BIT_RATE / 8 * 4 / 3
 
 
 def read_preview(path: str | os.PathLike, duration_s: float, *, with_audio: bool) -> Preview:
-    """Read a preview of an audio file block by block.
+    """Create a preview of an audio file, which is read block by block.
 
     Channels are averaged. If they cancel each other out, the loudest channel is used.
 

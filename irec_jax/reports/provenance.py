@@ -58,7 +58,7 @@ def environment(durations_s: Mapping[str, float] | None = None) -> dict:
 
 
 def command() -> str:
-    """Return the command line as typed: `python -m package.module ...`, or the script's name."""
+    """Return the command line, starting with `python -m package.module` or the script's name."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None:
         start = ["python", "-m", spec.name.removesuffix(".__main__")]

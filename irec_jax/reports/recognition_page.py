@@ -152,7 +152,7 @@ def _data_splits(report: Mapping) -> list[str]:
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
-    """Return a table row: a name, the threshold or the range of thresholds, and the mean scores."""
+    """Return a table row: a name, the threshold or the range of thresholds, and the scores."""
     value = block["threshold"]
     ends = (min(value.values()), max(value.values())) if isinstance(value, Mapping) else (value,)
     row = [name, " to ".join(f"{end:.2f}" for end in ends)]

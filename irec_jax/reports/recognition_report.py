@@ -37,14 +37,14 @@ def assemble(
         provenance: result of `provenance.collect`.
         rendered: whether the audio was rendered; if so, the page starts with a warning.
         protocol: description of the data splits from `data.protocol`.
-        best_epoch: epoch of ``history`` whose parameters were evaluated; the report adds the
-            ``test_accuracy``.
+        best_epoch: entry of ``history`` for the epoch whose parameters were evaluated;
+            ``test_accuracy`` is added to it.
         baselines: results of `irec_jax.evaluation.recognition.compact` by name.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
         reported: published scores, a dict with ``dataset`` (builder name), ``source`` and
             ``rows``. Each row is a dict with ``setting`` and any of ``micro_p``, ``micro_r``,
             ``micro_f1``, ``macro_p``, ``macro_r`` and ``macro_f1``. The scores are omitted from
-            reports on other datasets, with which they are not comparable.
+            reports on other datasets, because they are not comparable.
         repeats: result of `summarize_repeats`.
         class_weights: ``kind`` of the class weights in the training loss, and ``weights`` by class,
             if any.

@@ -41,7 +41,7 @@ class System:
 
 
 class RecognizedPage:
-    """Page with a section for each file, which is rewritten after each processed file.
+    """Page with a section for each file; it is rewritten after each file is processed.
 
     The page consists of `start()`, the `section` of each processed file, and `end()`. The start
     states how many files are already on the page.
@@ -69,7 +69,7 @@ class RecognizedPage:
         self._num_failed = 0
 
     def start(self) -> str:
-        """Return the start of the document: title, warnings, and a table of the files so far."""
+        """Return the start of the document: title, warnings, and a table of the processed files."""
         title = f"Instruments in {len(self._files)} files"
         if len(self._files) == 1:
             title = f"Instruments in {printable(self._files[0].name)}"
@@ -126,7 +126,7 @@ class RecognizedPage:
         return body("\n\n".join(provenance)) + document_end(_SCRIPT)
 
     def _progress(self) -> list[str]:
-        """Return how many files are on the page; empty if there is only one file."""
+        """Return a line that states the progress; empty for a single file after processing."""
         done, total = len(self._rows), len(self._files)
         failed = f", {self._num_failed} failed" if self._num_failed else ""
         if done < total:

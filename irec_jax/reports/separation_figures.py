@@ -24,7 +24,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
     "post": dict(color=VERMILION, marker="s", label="post"),
     "mixture": dict(color=GREY, marker="v", label="mixture (unprocessed)"),
 }
-#: Range of the colours in dB, below the loudest bin of the first spectrogram.
+#: Range in dB of the colour scale, which ends at the loudest bin of the first spectrogram.
 _RANGE_DB = 75.0
 _MAX_NAMED_TRACKS = 30
 _MAX_TRACK_NAME = 28
@@ -34,10 +34,11 @@ _MIN_HZ, _MAX_HZ = 30.0, 16_000.0
 def sdr_per_track(
     names: Sequence[str], scores: Mapping[str, Sequence[float]], *, title: str = ""
 ) -> Figure:
-    """Draw the amplitude SDR of every track, sorted by the score of 'raw' or of the first system.
+    """Draw the amplitude SDR of every track, sorted by the scores of one system.
 
-    ``scores`` holds a score in dB for each system and track. NaN and infinite scores are not drawn.
-    Tracks without a finite score to sort by come last.
+    Tracks are sorted by the scores of 'raw', or of the first system if there is no 'raw'. Tracks
+    without a finite score in this system come last. ``scores`` holds a score in dB for each system
+    and track. NaN and infinite scores are not drawn.
     """
     key = np.array(scores["raw" if "raw" in scores else next(iter(scores))], np.float64)
     order = np.argsort(np.where(np.isfinite(key), key, np.inf), kind="stable")

@@ -120,7 +120,7 @@ def score_curves(
     xlabel: str,
     marks: Mapping[str, float],
 ) -> Figure:
-    """Draw scores against a setting, with intervals as bands and one panel per title.
+    """Draw scores against a setting in one or more panels, with intervals as bands.
 
     Args:
         panels: for each panel title, at most five curves by name; each point of a curve consists

@@ -8,7 +8,7 @@ import numpy as np
 from irec_jax.reports.activity_rows import ActivityRow, activity_rows
 from irec_jax.text import clock, shorten
 
-#: Characters of increasing height.
+#: Characters in order of increasing activity.
 BLOCKS, ASCII = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 _MAX_WIDTH, _MAX_NAME, _MAX_ROWS = 100, 20, 8
 _ACTIVE, _FAINT, _BOLD, _RESET = "\x1b[36m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
@@ -17,10 +17,10 @@ _ACTIVE, _FAINT, _BOLD, _RESET = "\x1b[36m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool = False) -> str:
     """Return a line for each recognised or active instrument, and a time axis.
 
-    Instruments are sorted by score, and the height of a character shows the activity. With
-    ``colour``, characters are cyan where the instrument is active and faint elsewhere, and the
-    names of recognised instruments are bold. At most 8 instruments are shown; recognised ones take
-    precedence.
+    Instruments are sorted by score, and each character shows the activity by its height (`BLOCKS`)
+    or density (`ASCII`). With ``colour``, characters are cyan where the instrument is active and
+    faint elsewhere, and the names of recognised instruments are bold. At most 8 instruments are
+    shown; recognised ones take precedence.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
