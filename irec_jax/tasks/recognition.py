@@ -41,7 +41,7 @@ class Recognition(Task):
         criterion: function of `(logits, labels)` that returns the loss of each row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip; 'none' keeps its level.
-        window_samples: length of the windows.
+        window_samples: length of the windows in samples.
         classes: names of the K outputs.
     """
 

@@ -31,8 +31,8 @@ _SILENCE = 1e-3  # spectral amplitude, where full scale is 1,024
 class Separation(Task):
     """Front end, model and loss of a separator.
 
-    Stems are augmented and then summed, so that a mixture is always the sum of its stems. If a
-    batch contains the released `mixture` of each track, validation uses that instead of the sum.
+    In training, stems are augmented and then summed, so that a mixture is the sum of its stems. If
+    a batch contains the released `mixture` of each track, validation uses it instead of the sum.
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
@@ -40,7 +40,7 @@ class Separation(Task):
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS amplitude of the target.
         augment: augmentation of stems in training.
-        window_samples: length of the windows.
+        window_samples: length of the windows in samples.
         stems: names of the S stems of a mixture.
         target: names of the stems to keep.
     """
