@@ -7,12 +7,12 @@ The benchmark runs on JAX's default device. Once `--minutes` have passed, no fur
 started, and the remaining parts are listed as not measured. Inputs are placed on the device
 beforehand, and several consecutive steps are timed together. If PyTorch supports the same device,
 its training step is timed in alternation with ours. PyTorch runs in channels_last, both eager and
-compiled, and with autocast to bfloat16 where irec-jax computes in bfloat16. The table also shows
+compiled, and uses autocast to bfloat16 where irec-jax computes in bfloat16. The table also shows
 the fraction of the device's peak arithmetic rate and memory bandwidth that each step reaches.
 
 The `epochs` part trains Han's network, with validation and checkpoints, on 17,100 windows of random
-audio from 5,700 clips of 3 s (the size of IRMAS's training data). It compares audio stored on the
-host and on the device, and one step and several steps per call.
+audio from 5,700 clips of 3 s (the size of IRMAS's training data). It compares storing the audio
+on the host and on the device, and running one step and several steps per call.
 
 The results are written to `accelerator.json` and, as Markdown tables, to `accelerator.md` in the
 `--out` folder. `--shrink` uses small networks and inputs to check that everything runs; the

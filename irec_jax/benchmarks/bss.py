@@ -1,4 +1,4 @@
-"""BSS-Eval (v3, sources, 512 taps) of 9 sources of 30 s at 44.1 kHz, compared with mir_eval.
+"""BSS-Eval (v3, sources, 512 taps) of nine 30-s sources at 44.1 kHz, compared with mir_eval.
 
     python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
 
@@ -44,7 +44,7 @@ def make_sources(num_sources: int, seconds: float) -> np.ndarray:
 
 
 def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
-    """Synthesise a noise burst with partials up to 18 kHz, which get softer and shorter."""
+    """Synthesise a noise burst and partials up to 18 kHz; higher ones are softer and shorter."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
     for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):

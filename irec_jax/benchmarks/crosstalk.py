@@ -7,7 +7,7 @@ from the complete spectrograms. The NumPy implementations do this in float32, wi
 over all frames and bins, and are therefore faster than a straightforward implementation. They
 process the targets one by one, all together, or all together in blocks that fit into the caches.
 Only one iteration is timed; the total is extrapolated to the number of iterations that our
-implementation needs to reach the same tolerance. Seipel's stopping criterion Theta is not computed.
+implementation needs to reach its tolerance. Seipel's stopping criterion Theta is not computed.
 Our implementation computes the Gram matrix of the same spectrograms once and uses it to run all
 iterations for all targets (momentum) or to find the exact minimum (nnls). All implementations run
 in alternation in one process.

@@ -6,7 +6,8 @@
 The implementations are ours under jit, librosa on the full batch, and librosa clip by clip. Each
 starts from the magnitudes of melodies (frame length 4,096, hop length 1,050) and random phases, and
 runs the same fast Griffin-Lim iterations with momentum 0.99. Below the times, a table lists the
-spectral convergence || |X| - S || / || S || of the worst clip in dB.
+spectral convergence || |X| - S || / || S || of the worst clip in dB, where S contains the given
+magnitudes and X is the STFT of the result.
 """
 
 import inspect

@@ -46,7 +46,7 @@ def torch_layers(model: image_cnn.ImageCNN) -> list:
 def implementations(
     net: str, batch_size: int, *, dropout: bool = True
 ) -> dict[str, networks.Implementation]:
-    """Return our training step and PyTorch's for a network with the same weights.
+    """Return our training step and PyTorch's for the same network and weights.
 
     Raises:
         UserError: if the network is unknown.

@@ -39,7 +39,7 @@ class Implementation(NamedTuple):
 
 
 def init_variables(model: nn.Module, features: np.ndarray) -> dict[str, Any]:
-    """Return the initial variables of a network for features of the given shape."""
+    """Return the initial variables of a network for inputs with the shape of `features`."""
     init = jax.jit(model.init, static_argnames="train")
     return init(jax.random.key(0, impl="rbg"), features, train=False)
 

@@ -2,8 +2,8 @@
 
 The floating-point operations and bytes of a program come from XLA's cost analysis, which counts the
 body of a loop only once and omits some library calls. If the matrix products in the jaxpr, counted
-once per loop iteration, need more operations, their number is used instead. The bytes of programs
-with loops are reported as unknown.
+once per loop iteration, need more operations than that, these operations are reported instead. The
+bytes of programs with loops are reported as unknown.
 """
 
 import dataclasses
@@ -108,7 +108,7 @@ class Row:
         name: description of the step.
         dtype: dtype of the matrix products.
         examples: number of examples per step.
-        seconds: median time of a step in seconds; None if the step failed.
+        seconds: median time of a step in seconds; None if the step failed or was not measured.
         minimum_s: minimum time of a step in seconds.
         work: work of a step.
         peers: seconds per step of other implementations, by name.

@@ -1,4 +1,4 @@
-"""Alternating timing of implementations, and the command-line options of the benchmarks."""
+"""Interleaved timing of implementations, and command-line options of the benchmarks."""
 
 import argparse
 import contextlib

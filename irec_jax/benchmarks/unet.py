@@ -149,7 +149,7 @@ def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int
 def implementations(
     name: str, batch_size: int, *, shape: tuple[int, int] = SHAPE, **options: Any
 ) -> dict[str, networks.Implementation]:
-    """Return our training step and PyTorch's for a network with the same weights.
+    """Return our training step and PyTorch's for the same network and weights.
 
     Args:
         name: one of `MODELS`.

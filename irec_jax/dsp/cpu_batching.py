@@ -1,4 +1,4 @@
-"""Batched computation in small groups of examples on CPUs."""
+"""Cache-friendly batch processing on CPUs: a few examples at a time."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def map_in_batches(
         function: function that maps (..., samples) to (..., *shape) and processes each example
             independently.
         signal: the argument of `function`.
-        batch_size: number of examples to process at a time, >= 1; need not divide the total number.
+        batch_size: number of examples to process at a time, >= 1; it need not divide the total.
 
     Returns:
         The result of `function`, (..., *shape).

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating
 
-#: Default floor, which is below the quantisation noise of full-scale 16-bit audio.
+#: Default floor in dB, below the quantisation noise of full-scale 16-bit audio.
 FLOOR_DB = -100.0
 
 

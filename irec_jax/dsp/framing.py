@@ -1,6 +1,6 @@
-"""Framing of signals, and overlap-add.
+"""Framing and overlap-add of signals.
 
-The padding determines which samples each frame covers, and how many frames T samples give:
+The padding determines which samples each frame covers, and the number of frames for T samples:
 
 | padding    | frame t covers                      | frames                           |
 |------------|-------------------------------------|----------------------------------|
@@ -24,13 +24,13 @@ from irec_jax.dsp.checks import check_choice, check_positive, check_signal
 
 PADDINGS = ("center", "end", "none")
 
-# Up to this many hops per frame, frames are concatenated from hops. Beyond that, a gather is used,
-# because the compiled program would become too large.
+# Frames of up to this many hops are concatenated from hops. Longer frames are gathered sample by
+# sample, because the concatenation would make the compiled program too large.
 _MAX_HOPS_PER_FRAME = 64
 
 
 def num_frames(num_samples: int, *, frame_length: int, hop_length: int, padding: str) -> int:
-    """Return the number of frames of a signal of `num_samples` samples; 0 if it is too short."""
+    """Return the number of frames for `num_samples` samples; 0 if there are too few samples."""
     check_positive(frame_length=frame_length, hop_length=hop_length)
     check_choice("padding", padding, PADDINGS)
     if padding == "center":
@@ -41,7 +41,7 @@ def num_frames(num_samples: int, *, frame_length: int, hop_length: int, padding:
 
 
 def first_sample(*, frame_length: int, padding: str) -> int:
-    """Return the index of the sample at which frame 0 begins; negative for centred frames."""
+    """Return the index of the first sample of frame 0; negative for centred frames."""
     return -(frame_length // 2) if padding == "center" else 0
 
 
@@ -57,8 +57,8 @@ def frame(
     Args:
         signal: the signal.
         frame_length: samples per frame.
-        hop_length: samples between the starts of frames; may exceed the frame length.
-        padding: 'center', 'end' or 'none' (see the module's docstring).
+        hop_length: samples between successive frames; may exceed the frame length.
+        padding: 'center', 'end' or 'none' (see the module docstring).
 
     Returns:
         The frames, in the dtype of the signal.
@@ -102,12 +102,12 @@ def overlap_add(
 
     Args:
         frames: as many frames as `frame` returns for `num_samples` samples.
-        hop_length: samples between the starts of frames.
+        hop_length: samples between successive frames.
         num_samples: length of the result.
         padding: as for `frame`; samples outside the result are discarded.
 
     Returns:
-        The signal, in the dtype of the frames. Samples outside all frames are 0.
+        The signal, in the dtype of the frames. Samples not covered by any frame are 0.
 
     Raises:
         ValueError: if the number of frames is wrong.

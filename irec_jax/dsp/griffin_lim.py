@@ -1,4 +1,4 @@
-"""Reconstruction of signals from STFT magnitudes: the fast Griffin-Lim algorithm."""
+"""Signal reconstruction from STFT magnitudes with the fast Griffin-Lim algorithm."""
 
 import functools
 from typing import Any
@@ -52,7 +52,7 @@ def griffin_lim(
 
     Returns:
         The signal. Samples that the windows do not determine (at the start, with padding
-        'end') are faded out, as in `istft` with `exact=False`.
+        'end') are attenuated, as in `istft` with `exact=False`.
 
     Raises:
         ValueError: if the number of frames or bins is wrong.
@@ -89,7 +89,7 @@ def with_phase(
     magnitudes: Float[Array | np.ndarray, "*shape"],
     phase: Inexact[Array | np.ndarray, "#*shape"],
 ) -> Complex[Array, "*shape"]:
-    """Return complex numbers with given magnitudes and phases.
+    """Return complex numbers with the given magnitudes and phases.
 
     Args:
         magnitudes: absolute values, >= 0.

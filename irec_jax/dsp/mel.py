@@ -68,7 +68,7 @@ def mel_filterbank(
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
 ) -> Float64[np.ndarray, "{frame_length//2+1} {num_mels}"]:
-    """Return the triangular filters from STFT bins to mel bands.
+    """Return triangular filters that map STFT bins to mel bands.
 
     Band m rises from the centre of band m - 1 to the centre of band m, and falls to the centre of
     band m + 1.
@@ -77,8 +77,8 @@ def mel_filterbank(
         sample_rate_hz: sample rate of the signal.
         frame_length: frame length of the STFT.
         num_mels: number of bands.
-        min_hz, max_hz: lower edge of the first and upper edge of the last band; if max_hz is None,
-            half the sample rate.
+        min_hz, max_hz: lower edge of the first band and upper edge of the last band; if max_hz is
+            None, half the sample rate.
         mel_scale: 'slaney' or 'htk'.
         mel_norm: 'slaney' divides each triangle by half its width in Hz, so that its area is 1;
             None keeps a peak of 1.

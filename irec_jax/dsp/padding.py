@@ -1,4 +1,4 @@
-"""Zero-padding and trimming of signals to a given length."""
+"""Zero-padding, trimming and delaying of signals."""
 
 import jax
 import jax.numpy as jnp

@@ -53,9 +53,9 @@ def time_stretch(
         rate: speed factor, above 0; values below 1 slow the signal down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
         frame_length: length of the Hann window in samples.
-        hop_length: samples between the starts of frames, usually a quarter of the frame length.
-        locked_bins: number of neighbouring bins on either side to lock to; 0 disables locking, as
-            in librosa.
+        hop_length: samples between successive frames, usually a quarter of the frame length.
+        locked_bins: number of neighbours on either side to which each bin is locked; 0 disables
+            locking, as in librosa.
 
     Returns:
         The stretched signal, in the dtype of the signal. For a rate of 1, it equals the signal up
@@ -85,7 +85,7 @@ def time_stretch(
 
 
 def _unit(spectrum: Complex[Array, "*shape"]) -> Complex[Array, "*shape"]:
-    """Return a complex array divided by its magnitude, and 1 where the magnitude is 0."""
+    """Return a complex array divided by its magnitude; zeros become 1."""
     squared = power(spectrum)
     nonzero = squared >= jnp.finfo(squared.dtype).tiny
     return jnp.where(nonzero, spectrum * jax.lax.rsqrt(jnp.where(nonzero, squared, 1.0)), 1.0)
@@ -107,7 +107,7 @@ def change_speed(
     speed: Float[ArrayLike, ""],
     num_samples: int,
 ) -> Float[Array, "... {num_samples}"]:
-    """Play a signal at a different speed, which changes its duration and its pitch.
+    """Change the playback speed of a signal, and with it the duration and the pitch.
 
     Sample n of the result is the signal at position n * speed, interpolated by a Hann-windowed sinc
     of 16 samples; at speeds above 1, the cutoff is lowered to suppress aliasing.
@@ -151,7 +151,7 @@ def _positions(
     """Return the integer part and the fractional part of n * speed."""
     step = jnp.round(speed * (1 << _FRACTION_BITS)).astype(jnp.int32)
     block, within = np.divmod(np.arange(num_samples, dtype=np.int32), np.int32(1 << _BLOCK_BITS))
-    starts = step * block  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
+    starts = step * block  # in units of 2^(_BLOCK_BITS - _FRACTION_BITS) samples
     shift = _FRACTION_BITS - _BLOCK_BITS
     remainder = step * within + ((starts & ((1 << shift) - 1)) << _BLOCK_BITS)
     indices = (starts >> shift) + (remainder >> _FRACTION_BITS)
@@ -162,7 +162,7 @@ def _positions(
 def _kernel(
     distance: Float[np.ndarray, "offsets taps"], cutoff: Float[Array, ""]
 ) -> Float[Array, "offsets taps"]:
-    """Return the windowed sinc at distances in samples; each row sums to 1."""
+    """Return the windowed sinc at the given distances in samples; each row sums to 1."""
     window = jnp.square(jnp.cos(jnp.pi * distance / _NUM_TAPS))
     inside = jnp.abs(distance) < _NUM_TAPS / 2
     values = jnp.where(inside, jnp.sinc(cutoff * distance) * window, 0.0)

@@ -1,4 +1,4 @@
-"""Recurrence plots: the pairwise distances of the samples of a signal."""
+"""Recurrence plots: pairwise distances between the samples of a signal."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -35,7 +35,7 @@ def resize(
 
 
 def _neighbours(num_before: int, num_after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the two original pixels around each new pixel, and the weight of the second one."""
+    """Return the indices of the two pixels around each new pixel, and the second one's weight."""
     position = (np.arange(num_after) + 0.5) * num_before / num_after - 0.5
     position = np.clip(position, 0, num_before - 1)
     first = np.floor(position).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Root mean square of the frames of a signal."""
+"""Root mean square (RMS) of signal frames."""
 
 import jax.numpy as jnp
 import numpy as np

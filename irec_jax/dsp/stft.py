@@ -1,4 +1,4 @@
-"""Short-time Fourier transform, its inverse, and the magnitude of a spectrum."""
+"""Short-time Fourier transform (STFT), its inverse, and spectral power and magnitude."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from irec_jax.dsp.checks import check_positive
 from irec_jax.dsp.framing import first_sample, frame, num_frames, overlap_add
 from irec_jax.dsp.window_functions import get_window
 
-# A sample cannot be recovered in float32 if the sum of its squared windows is below this fraction
-# of the largest sum, because dividing by it would magnify rounding errors.
+# A sample cannot be recovered in float32 if the sum of the squared windows at that sample is below
+# this fraction of the largest sum, because dividing by it would magnify rounding errors.
 _MIN_WINDOW_SUM = 1e-3
 
 
@@ -31,7 +31,7 @@ def stft(
     Args:
         signal: float32 or float64.
         frame_length: N, samples per frame; fastest for integers with small prime factors.
-        hop_length: samples between the starts of frames.
+        hop_length: samples between successive frames.
         window: a name in `window_functions.WINDOWS`, or N values.
         padding: 'center', 'end' or 'none'; determines the number of frames (see `framing`).
 
@@ -66,7 +66,7 @@ def istft(
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal.
         exact: raise an error if `stft` with these options does not determine every sample. If
-            False, undetermined samples (mostly at the ends) are faded out, so that rounding errors
+            False, undetermined samples (mostly at the ends) are attenuated, so that rounding errors
             are not magnified.
 
     Returns:

@@ -9,8 +9,8 @@ as JSON (checkpoints store its `dataclasses.asdict`). It has the following membe
   if the features are a dict), computed without running the front end, and
 - `axes`, the names of the axes of that shape, such as `time` and `frequency` for spectrograms.
 
-Front ends that depend on the sample rate have a field `sample_rate_hz`. A front end whose input is
-not audio (`stored`) has an attribute `num_values`, the length of its 'waveforms'. Batched and
+Front ends that depend on the sample rate have a `sample_rate_hz` field. A front end whose input is
+not audio (`stored`) has a `num_values` attribute, the length of its 'waveforms'. Batched and
 unbatched waveforms give the same features, including under jit and vmap.
 """
 

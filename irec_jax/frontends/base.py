@@ -1,4 +1,4 @@
-"""Base class of front ends, and checks of their settings with errors that name the config key."""
+"""Base class of front ends, and checks of their settings; errors name the config key."""
 
 import abc
 import functools
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 class FrontEnd(abc.ABC):
     """Interface of all front ends; subclasses are frozen dataclasses of static settings.
 
-    Creating a front end with a setting out of range raises a `UserError` that names the setting.
+    Creating a front end with an invalid setting raises a `UserError` that names the setting.
 
     Attributes:
         axes: names of the features' axes after the batch axes, such as `time` and `frequency` for

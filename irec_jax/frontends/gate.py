@@ -1,4 +1,4 @@
-"""Removal of the softest values of a spectrogram, as in the postprocessing of Ligtenberg (2022)."""
+"""Removal of the softest values in a spectrogram, as in Ligtenberg's (2022) postprocessing."""
 
 import dataclasses
 from typing import Protocol, runtime_checkable
@@ -11,13 +11,13 @@ from jaxtyping import Float
 
 from irec_jax.frontends.base import check_choice, check_numbers
 
-#: Reference levels of the threshold, and replacements for values below the threshold.
+#: Reference levels of the threshold, and replacements for the values below it.
 REFERENCES, FILLS = ("absolute", "track", "segment"), ("floor", "zero")
 
 
 @runtime_checkable
 class Levels(Protocol):
-    """A front end whose features are levels of at least `floor_db`, divided by `scale_db`."""
+    """A front end whose features are levels in dB, at least `floor_db`, divided by `scale_db`."""
 
     @property
     def scale_db(self) -> float: ...
@@ -28,7 +28,7 @@ class Levels(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Replacement of values below a threshold.
+    """Gate that replaces the values below a threshold.
 
     Ligtenberg removes 'the softest sounds of the model output (less than 60dB)' but states neither
     the reference level nor the value that replaces them.
@@ -36,8 +36,8 @@ class Gate:
     Attributes:
         post_db: the threshold, in dB relative to the reference.
         reference: 'absolute' for 0 dB of the front end, which is 60 dB below full scale with the
-            defaults of `SpectrogramDb`; 'track' for the largest value of the spectrogram;
-            'segment' for the largest value of each segment.
+            defaults of `SpectrogramDb`; 'track' for the largest value of the track; 'segment'
+            for the largest value of each segment.
         fill: 'floor' for the floor of the front end (silence), or 'zero' for 0 dB.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Front ends that turn waveforms into images (Goel), computed on the fly without image files."""
+"""Front ends that turn waveforms into images (Goel) on the fly, without image files."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -73,8 +73,8 @@ class Recurrence(FrontEnd):
     (..., R, size, size) in 0..1, with one image per exponent; equal samples give 0.
 
     Attributes:
-        exponents: exponents n of the resolutions; each image covers the first 2^n samples, and
-            shorter waveforms are padded with silence.
+        exponents: exponents n, one per image; each image covers the first 2^n samples, and shorter
+            waveforms are padded with silence.
         points: number of points after max-pooling, which must divide each 2^n.
         size: rows and columns after resizing.
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.

@@ -42,7 +42,7 @@ class LogMel(FrontEnd):
     Attributes:
         sample_rate_hz: sample rate of the waveforms.
         frame_length: samples per STFT frame.
-        hop_length: samples between the starts of frames.
+        hop_length: samples between successive frames.
         num_mels: number of mel bands.
         min_hz: lower edge of the first band.
         max_hz: upper edge of the last band; if None, half the sample rate.
@@ -129,7 +129,7 @@ class LogMel(FrontEnd):
         def features(waveform: Array | np.ndarray) -> Array:
             spectrum = stft.stft(waveform, window=self.window, **self._framing)
             magnitudes = _magnitude_power(spectrum[..., :num_frames, :], self.power)
-            # Use full precision, because the default on GPUs and TPUs is only 8 to 10 bits.
+            # Use full precision, because GPUs and TPUs keep only 8 to 10 bits by default.
             bands = jnp.matmul(magnitudes, filterbank, precision="highest")
             return jnp.log(bands + self.offset)
 

@@ -43,7 +43,7 @@ class SpectrogramDb(FrontEnd):
 
     Attributes:
         frame_length: samples per STFT frame.
-        hop_length: samples between the starts of frames.
+        hop_length: samples between successive frames.
         num_bins: number of lowest bins to keep, at most frame_length // 2 + 1.
         num_frames: number of frames of the features.
         floor_db: smallest possible level in dB, reached for silence.
@@ -137,10 +137,10 @@ class SpectrogramDb(FrontEnd):
 
         In a round trip of 3-s excerpts from eight pop songs with the defaults and the original
         phase, the signal-to-noise ratio is 97 to 122 dB after the first 300 samples (23 to 33 dB
-        including them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || is
-        -21 to -23 dB after 32 iterations, -26 to -30 dB after 100, and -16 to -18 dB after 32
-        without momentum. With Griffin-Lim, the waveforms differ from the originals (signal-to-noise
-        ratios below 0 dB), because magnitudes do not determine the phase.
+        including them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || (X'
+        is the STFT of the result) is -21 to -23 dB after 32 iterations, -26 to -30 dB after 100,
+        and -16 to -18 dB after 32 without momentum. The waveforms then differ from the originals
+        (signal-to-noise ratios below 0 dB), because magnitudes do not determine the phase.
 
         Args:
             features: features as returned by this front end.
@@ -180,7 +180,7 @@ class SpectrogramDb(FrontEnd):
 
     @property
     def framing(self) -> dict[str, Any]:
-        """Framing arguments of `dsp.stft`."""
+        """Framing arguments for `dsp.stft`."""
         names = ("frame_length", "hop_length", "window")
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
@@ -191,7 +191,7 @@ class SpectrogramDb(FrontEnd):
     def to_stft(
         self, spectrogram: Inexact[Array, "*batch {self.num_bins} frames"]
     ) -> Inexact[Array, "*batch frames {self.frame_length//2+1}"]:
-        """Convert amplitudes or phases to the axes of `dsp.stft`; bins above `num_bins` are 0."""
+        """Convert amplitudes or phases to the layout of `dsp.stft`; bins above `num_bins` are 0."""
         num_missing = self.frame_length // 2 + 1 - self.num_bins
         frames = jnp.swapaxes(spectrogram, -1, -2)
         return jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, num_missing)])

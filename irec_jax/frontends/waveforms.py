@@ -28,8 +28,8 @@ class Raw(FrontEnd):
 
     - `'silence'`: before and after the waveform, as silence that the network processes. In
       training, the position of the waveform is drawn uniformly from all possible positions, 'so
-      that the network learns to ignore silence'. Otherwise, the waveform is centred, and an odd
-      zero goes at the end.
+      that the network learns to ignore silence'. Otherwise, the waveform is centred; if
+      the number of zeros is odd, the extra zero goes at the end.
     - `'mask'`: after the waveform; `num_steps` indicates where the waveform ends.
 
     The features are `steps`, float32 (..., N, 1), and `num_steps`, int32 (...,), the number of
@@ -92,13 +92,13 @@ def _draw(keys: Shaped[Array, "..."], maximum: Int[Array, "*batch"]) -> Int[Arra
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FftMagnitude(FrontEnd):
-    """Magnitude of the spectrum of a complete waveform (Vazonis et al. 2022), |rfft|.
+    """Magnitude spectrum |rfft| of a complete waveform (Vazonis et al. 2022).
 
     The end of the waveform is padded with zeros to N = `length_samples` samples. The paper places
-    it at random within the padding, which changes phases but not magnitudes and is therefore not
-    done here. The last of the floor(N / 2) + 1 bins (the Nyquist bin if N is even) is omitted,
-    which leaves 442,000 bins by default. The features are float32 (..., floor(N / 2)), lowest
-    frequency first, >= 0; the gradient is finite, even for silence.
+    the waveform at random within the padding; this changes phases but not magnitudes and is
+    therefore not done here. The last of the floor(N / 2) + 1 bins (the Nyquist bin if N is even) is
+    omitted, which leaves 442,000 bins by default. The features are float32 (..., floor(N / 2)),
+    lowest frequency first, >= 0; the gradient is finite, even for silence.
 
     Attributes:
         length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); if 0, the length of the
@@ -140,7 +140,7 @@ class FftMagnitude(FrontEnd):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunks(FrontEnd):
-    """Non-overlapping chunks of samples, used as the steps of a recurrent network (|X| in Goel).
+    """Non-overlapping chunks of samples, used as the steps of a recurrent network (Goel's |X|).
 
     Samples after the last complete chunk are dropped. The features are `steps`, float32
     (..., N, chunk_samples) with N = floor(T / chunk_samples), and `num_steps`, int32 (...,), the

@@ -5,7 +5,8 @@ backward pass. On other platforms, they lower to XLA's operations. They do not d
 particular network architecture and work under jit, vmap and pmap.
 
 - `conv2d`: convolution of images (NHWC), with `dilate_kernel` for dilated kernels.
-- `conv_general_dilated`: drop-in for `jax.lax.conv_general_dilated`, e.g. in `flax.linen.Conv`.
+- `conv_general_dilated`: drop-in replacement for `jax.lax.conv_general_dilated`, e.g. in
+  `flax.linen.Conv`.
 - `conv2d_transpose`: transposed convolution with padding 'same', as in Keras.
 - `max_pool`: max-pooling that stores only the position of each maximum for the backward pass.
 - `conv2d_max_pool`: convolution and max-pooling as one operation that never stores the output of

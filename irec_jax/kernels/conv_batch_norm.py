@@ -34,12 +34,12 @@ _ROW_VALUES = 1024
 @no_type_check  # JAX's transformations create instances with placeholders instead of arrays
 @struct.dataclass
 class DeferredNorm:
-    """An activation with a deferred normalisation: (x - centre) * factor + bias, then ReLU.
+    """Activation with a deferred normalisation: (x - centre) * factor + bias, then optional ReLU.
 
     Attributes:
-        x: the activation.
+        x: the activation before normalisation.
         centre, factor, bias: parameters of the normalisation.
-        relu: whether ReLU follows.
+        relu: whether to apply ReLU afterwards.
     """
 
     x: Float[Array | np.ndarray, "batch height width channels"]
@@ -84,7 +84,7 @@ def conv_with_moments(
         strides: vertical and horizontal stride.
         transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
         shift: value close to the mean of the outputs, which is subtracted before squaring because
-            the square of a large mean would swamp the variance. It has no gradient.
+            the square of a large mean would swamp the variance. It receives no gradient.
         mask: 1 for examples that are included in the sums, otherwise 0.
 
     Returns:
@@ -181,12 +181,12 @@ def _conv_with_moments(inputs, kernel, shift, mask, strides, transposed):
 
 @struct.dataclass
 class _Perturbed:
-    """Flags for the inputs that need gradients; the features fed to a network do not."""
+    """Flags that mark the inputs that need gradients; features fed to a network need none."""
 
     inputs: tuple[bool, ...] = struct.field(pytree_node=False)
 
     def select(self, values):
-        """Return the values that belong to inputs that need gradients."""
+        """Return the values for the inputs that need gradients."""
         return list(itertools.compress(values, self.inputs))
 
 

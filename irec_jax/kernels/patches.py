@@ -20,7 +20,7 @@ Sizes = tuple[int, ...]  # vertical and horizontal
 Pads = tuple[tuple[int, int], ...]
 #: Index of a row: an integer, or a traced scalar inside a loop.
 Row = int | Int[Array, ""]
-#: Function that returns the rows of images, given the first row and the number of rows.
+#: Function that returns rows of images, given the first row and the number of rows.
 RowReader = Callable[[Row, int], Float[Array, "batch rows width channels"]]
 
 

@@ -91,7 +91,7 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
 def _scatter_to_windows(argmax, values, window):
-    """Return windows, as in `_split_windows`, with values at the maxima and 0 elsewhere."""
+    """Return windows like `_split_windows`, with the given values at the maxima and 0 elsewhere."""
     positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
     positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions

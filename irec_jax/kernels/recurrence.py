@@ -1,7 +1,7 @@
-"""Recurrent cells over long sequences, with a gradient that is fast and needs little memory.
+"""Scans of recurrent cells over long sequences, with fast gradients that need little memory.
 
 JAX's own gradient of a scan stores the intermediate results of every step and multiplies small
-matrices for each weight at every step. Here, the derivative is written out:
+matrices for each weight at every step. Here, the derivative is written by hand:
 
 - The inputs of many steps are projected by one matrix product, outside the loop over time.
 - The backward loop computes only the cotangents of the gates before their activations. The local

@@ -138,8 +138,8 @@ def scan_row_blocks(
         return lax.scan(body, state, jnp.arange(num_blocks), unroll=2)
 
     shapes = jax.eval_shape(lambda carry: block(carry, readers(0, 1), 0, rows)[1], carry)
-    # Not filled with zeros, because XLA would create a single array of zeros and copy it for each
-    # loop.
+    # Do not fill the outputs with zeros: XLA would create a single array of zeros and copy it for
+    # each loop.
     fill = array.ravel()[0]
     outputs = [
         jnp.full((batch_size, num_blocks * s.shape[1], *s.shape[2:]), fill.astype(s.dtype))

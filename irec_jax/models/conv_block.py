@@ -1,4 +1,4 @@
-"""Convolution block of the spectrogram networks of Ligtenberg (2022)."""
+"""Convolution block of Ligtenberg's (2022) spectrogram networks."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ class ConvolutionBlock(nn.Module):
         momentum: momentum of the moving averages (`layers.BatchNorm`).
         dtype: dtype of the computation.
         transposed: whether the convolution is transposed.
-        relu: whether ReLU follows.
+        relu: whether to apply ReLU afterwards.
     """
 
     filters: int

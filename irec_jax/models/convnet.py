@@ -58,8 +58,8 @@ class ConvNet(layers.Classifier):
         dense                            11
 
     Every convolution is zero-padded by 2 on all sides, which increases the height and width by 2,
-    and is followed by the activation. Since the two convolutions of a block add 4, at least 3 x 3
-    values are left to be pooled, and any positive number of frames and bands is valid.
+    and is followed by the activation. Since the two convolutions of a block add 4, at least 5 x 5
+    values remain to be pooled, and any positive number of frames and bands is valid.
 
     Intermediates ('intermediates' collection): ``block_1`` etc. after the pooling of each block,
     ``dense`` after the activation of the dense layer, and ``output`` (the logits).

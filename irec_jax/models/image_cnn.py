@@ -1,4 +1,4 @@
-"""Goel's convolutional networks on images of waveforms."""
+"""Goel's convolutional networks for images of waveforms."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ def net_layers(
     strides: Sequence[int] = (),
     pools: Sequence[int] = (),
 ) -> tuple[Layer, ...]:
-    """Return the layers of a net, with some of its settings replaced.
+    """Return the layers of a net, with the given settings replaced.
 
     Args:
         net: a key of `NETS`.

@@ -18,7 +18,7 @@ from irec_jax.kernels import DeferredNorm
 
 
 def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
-    """Return a variable of the 'examples' collection for each row of an input, or None if absent.
+    """Return an 'examples' variable with one value per row of the input, or None if it is absent.
 
     An input has one row per example or, for bags, one row per instance. Instances share the mask of
     their example but have their own indices.
@@ -230,9 +230,9 @@ class Dropout(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015), independent of padding and device count.
 
-    In training, the mean and (biased) variance are computed over the examples on all devices for
-    which the ``mask`` variable (batch,) in the 'examples' collection is 1, or over all examples if
-    there is no mask.
+    In training, the mean and (biased) variance are computed across all devices, over the examples
+    whose value in the ``mask`` variable (batch,) of the 'examples' collection is 1, or over all
+    examples if there is no mask.
 
     With ``train=False``, the moving averages `mean` and `var` in the 'batch_stats' collection are
     used; `count` is the number of steps so far. During the first 1 / (1 - momentum) steps, the
@@ -242,7 +242,7 @@ class BatchNorm(nn.Module):
         channels: number of channels.
         momentum: weight of the old average; the default is Keras's.
         epsilon: value added to the variance; the default is Keras's.
-        relu: whether ReLU follows.
+        relu: whether to apply ReLU afterwards.
     """
 
     channels: int
@@ -257,7 +257,7 @@ class BatchNorm(nn.Module):
         """Return the output of a layer with its deferred normalisation.
 
         Args:
-            layer: function of `shift` and `mask` that returns its output and sums like
+            layer: function of `shift` and `mask` that returns the layer's output and sums, like
                 `kernels.conv_with_moments`.
             batch_size: batch size of the layer's input.
             train: whether to normalise with batch statistics and update the averages.

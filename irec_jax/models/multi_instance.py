@@ -11,36 +11,36 @@ from jaxtyping import Float, Float32
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Log-probabilities that a class is present in a bag, and that it is absent.
+#: Log-probabilities that a class is present in a bag, and that it is absent from it.
 LogProbabilities = tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]
 Logits = Float[Array, "batch instances classes"]
 
 
 def mean(logits: Logits) -> LogProbabilities:
-    """Return the mean of the probabilities (layer H of Seipel 2018)."""
+    """Aggregate by the mean of the probabilities (Seipel's layer H)."""
     return _weighted_mean(logits, jnp.full((), -jnp.log(logits.shape[1])))
 
 
 def maximum(logits: Logits) -> LogProbabilities:
-    """Return the largest probability."""
+    """Aggregate by the largest probability."""
     largest = logits.max(axis=1)
     return jax.nn.log_sigmoid(largest), jax.nn.log_sigmoid(-largest)
 
 
 def noisy_or(logits: Logits) -> LogProbabilities:
-    """Return the probability that at least one instance is positive, assuming independence."""
+    """Aggregate by noisy-or: the probability that any of the independent instances is positive."""
     log_absent = jax.nn.log_sigmoid(-logits).sum(axis=1)
     return _log_complement(log_absent), log_absent
 
 
 def log_sum_exp(logits: Logits) -> LogProbabilities:
-    """Return the sigmoid of log(mean(exp(logits))), which lies between the mean and the maximum."""
+    """Aggregate by the sigmoid of log(mean(exp(logits))), between the mean and the maximum."""
     pooled = jax.nn.logsumexp(logits, axis=1) - jnp.log(logits.shape[1])
     return jax.nn.log_sigmoid(pooled), jax.nn.log_sigmoid(-pooled)
 
 
 def attention(logits: Float[Array, "batch instances twice_classes"]) -> LogProbabilities:
-    """Return the weighted mean of the probabilities.
+    """Aggregate by a weighted mean of the probabilities.
 
     The second half of the outputs contains the logits of the weights. For each class, the weights
     are a softmax over the instances of a bag (Ilse et al. 2018, but with separate weights for each

@@ -1,4 +1,4 @@
-"""Convolutional classifier of Ligtenberg (2022) for spectrograms."""
+"""Ligtenberg's (2022) convolutional classifier for spectrograms."""
 
 from collections.abc import Sequence
 from typing import Any

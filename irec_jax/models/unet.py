@@ -1,4 +1,4 @@
-"""U-Net of Ligtenberg (2022), which removes instruments from spectrograms."""
+"""Ligtenberg's (2022) U-Net, which removes instruments from spectrograms."""
 
 import math
 from collections.abc import Sequence
