@@ -287,7 +287,8 @@ def training(**settings) -> dict:
     - `log_every_steps`: number of steps between TensorBoard scalars.
     - `checkpoint_every_s`: seconds between checkpoints within an epoch (None: checkpoints only
       after each epoch).
-    - `checkpoint_every_steps`: steps between checkpoints within an epoch (None: as above).
+    - `checkpoint_every_steps`: steps between checkpoints within an epoch (None: only
+      `checkpoint_every_s` applies).
     - `steps_per_call`: number of steps dispatched together (None: 1 on the CPU; on accelerators,
       enough to make the overhead per call small). Checkpoints are written between calls.
     """

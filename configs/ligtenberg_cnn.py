@@ -11,15 +11,16 @@ Reported macro AUC on test part 3 of IRMAS, after training on the training clips
   ...                                                           post                 .820 +- .007
 
 Ligtenberg selected the L2 weight and the best epoch by the AUC on the test clips; here they are
-selected by the AUC on validation clips. As in the thesis, training stops when that AUC has not
-improved for 50 epochs. The thesis does not state how classes are weighted; here an example of a
-class with n of N training examples has the weight N / (11 n).
+selected by the AUC on validation clips. Training stops when the validation AUC has not improved for
+50 epochs, the patience used in the thesis. The thesis does not state how classes are weighted; here
+an example of a class with n of N training examples has the weight N / (11 n).
 `--config.loss.class_weights=effective` weights classes more evenly, `none` equally.
 `irec study separation` trains all three classifiers with the same budget.
 
 Measured macro AUC on rendered audio (`gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips of 56
-songs, seed 0) by `irec study separation --quick`, which takes 55 minutes on two CPU cores (best of
-4 epochs by validation loss): base .551, raw .571, post .571.
+songs, seed 0) by `irec study separation --quick`, which takes 55 minutes on two CPU cores: base
+.551, raw .571, post .571 (with an earlier version, which kept the one of 4 epochs with the lowest
+validation loss).
 
 Arguments:
 

@@ -27,7 +27,7 @@ semitones, reversed and inverted together; training takes 375 epochs. The networ
 adjacent segments of 3 s with Griffin-Lim, and postprocessing sets bins more than 60 dB below the
 maximum of a segment to 0 dB, which is our interpretation of the thesis (see `post_reference` and
 `post_fill` in configs/common.py). `ablation` selects one of the runs of figure 4.1, or one of the
-two experiments described in the text; all of them use the same data.
+two experiments of sections 3.2 and 3.2.1; all of these runs use the same data.
 
 Arguments:
 

@@ -14,8 +14,8 @@ with the thesis (`gm_multitrack` 1.0.0 `small`, seed 0):
   ...  --config.data.hop_s=2.6006 --config.augment.num_mel_masks=0                  .712 / .674
 
 Each run takes a quarter of an hour on two CPU cores. MFCC statistics with logistic regression reach
-.776 / .748. Averaged over pieces, the F1 of the network is .080 higher [.008, .145]. `small` has
-ten minutes of training music; Seipel's recordings have 15 hours.
+.776 / .748; averaged over pieces, the F1 of the network is .080 [.008, .145] higher than theirs.
+`small` has ten minutes of training music; Seipel's training recordings have 15 hours.
 
 The labels are derived from the tracks: after crosstalk reduction, the RMS is measured in frames of
 1,024 samples, and its maximum over the instance is compared with a threshold relative to the
@@ -104,8 +104,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         config.bag = dict(num_instances=args.instances, share=args.share, aggregate=args.aggregate)
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
-    # Training takes ten epochs, and the last one is kept. With less data than Seipel's 19 hours, an
-    # epoch consists of several passes, so that there are enough steps.
+    # Training takes ten epochs, and the last one is kept. If there is less data than in the thesis,
+    # an epoch consists of several passes, so that there are enough steps.
     config.training = common.training(
         batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=40
     )

@@ -1,7 +1,7 @@
 """Raw-waveform LSTM: one sample per step.
 
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
-instruments in music using deep learning techniques", 2022: the LSTM.
+instruments in music using deep learning techniques", 2022 (the LSTM).
 
 Reported micro P / R / F1 on IRMAS at threshold 0.5:
 

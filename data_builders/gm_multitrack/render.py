@@ -3,8 +3,8 @@
 A piece depends only on its plan and the SoundFont. It consists of phrases. In each phrase, one
 player leads, the lowest instruments play the bass, others accompany, and some rest. Everyone plays
 in the last phrase, which ends on the tonic. In each role, a player uses the same material
-throughout the piece. This module imports neither TensorFlow Datasets nor JAX, so that render workers start
-quickly.
+throughout the piece. This module imports neither TensorFlow Datasets nor JAX, so that render
+workers start quickly.
 """
 
 import dataclasses

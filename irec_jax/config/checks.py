@@ -95,7 +95,7 @@ def check_keys(config: config_dict.ConfigDict) -> None:
 
 
 def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, Any, int]:
-    """Return the task of a valid config, the shapes of its parameters, and the sample rate in Hz.
+    """Check a config; return its task, the shapes of its parameters, and the sample rate in Hz.
 
     Raises:
         UserError: a value is out of range, or values contradict each other; the message names the

@@ -1,4 +1,4 @@
-"""Generation of the command that trains a given config."""
+"""The `irec train` command that reproduces a given config."""
 
 import shlex
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 
 
 def training_command(name: str, config: Mapping[str, Any]) -> str | None:
-    """Return the command that trains a config, with overrides for changes from the config file.
+    """Return the command that trains a config, with overrides where it differs from its file.
 
     Args:
         name: name of one of the config files that come with irec-jax, such as 'han'.

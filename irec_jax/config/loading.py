@@ -23,7 +23,7 @@ def load(spec: str) -> config_dict.ConfigDict:
             with the same name that comes with the package is loaded.
 
     Raises:
-        UserError: the file does not exist or has no `get_config`, or an argument is misspelled.
+        UserError: the file does not exist or has no `get_config`, or an argument is invalid.
     """
     file, _, arguments = spec.partition(":")
     path = _find(file)

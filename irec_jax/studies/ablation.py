@@ -1,9 +1,10 @@
-"""Ablation of the ConvNet of Han et al. (2017): augmentation, dropout and validation split.
+"""Ablation of the ConvNet by Han et al. (2017): augmentation, dropout and validation split.
 
-Each row changes one setting of `configs/han.py`: mixing of clips with joint labels, as proposed by
-Ligtenberg (2022, section 5.2); the augmentations listed by Seipel (2018, section 2.1.4);
-SpecAugment; no dropout after the global pooling (as in table I of Han et al., although their text
-asks for it); and validation clips drawn at random, as in Han et al.
+Each row changes one aspect of `configs/han.py`: mixing of clips with joint labels, as proposed by
+Ligtenberg (2022, section 5.2); one of the augmentations listed by Seipel (2018, section 2.1.4);
+SpecAugment; no dropout after the global pooling (table I of Han et al. lists none there, although
+their text asks for it); or validation clips drawn at random, as in Han et al. One row combines
+several augmentations.
 """
 
 import argparse
@@ -131,8 +132,8 @@ def scores(reports: Sequence[Mapping]) -> dict:
 
     Returns:
         dict: ``micro`` and ``macro``, the F1 at the fixed threshold as ``mean``, ``sd`` and
-        ``values`` over the runs, with its ``interval`` if there is only one run; ``epochs``, the
-        number of epochs of each run; ``minutes``, the mean duration of a run.
+        ``values`` over the runs, and the ``interval`` of the F1 (None for several runs);
+        ``epochs``, the number of epochs of each run; ``minutes``, the mean duration of a run.
     """
     fixed = [report["thresholds"]["fixed"] for report in reports]
     averages = {

@@ -1,10 +1,11 @@
 """Reduction of simulated crosstalk: tables 3.3 to 3.6 of Seipel (2018).
 
-The dry tracks of each piece are mixed as in section 3.3.1, with a random symmetric matrix,
-crosstalk of at most -6, -12 or -18 dB, and delays derived from distances. Each method reduces the
-crosstalk, and its results are compared with the dry tracks by the correlation of A^-1 with I - L,
-by BSS-Eval (version 3, 512 taps), and by the log kurtosis ratio of the residual crosstalk in
-pauses, a measure of musical noise. Each method has the same settings for all levels and pieces:
+The dry tracks of each piece are mixed as in section 3.3.1, with a random symmetric mixing matrix A,
+crosstalk of at most -6, -12 or -18 dB, and delays derived from distances. Each method is scored by
+the correlation of A^-1 with I - L, where L holds the estimated crosstalk weights; by BSS-Eval
+(version 3, 512 taps) with the dry tracks as references (in a room, as picked up by their own
+microphones); and by the log kurtosis ratio of the residual crosstalk in pauses, a measure of
+musical noise. A method has the same settings for all levels and pieces:
 
 - `aligned`: the defaults of `irec_jax.crosstalk.Settings`, chosen on the training pieces of
   `gm_multitrack`, which subtract the direct sound with its phase and reduce the remainder with a
@@ -59,7 +60,7 @@ METHODS = options.CROSSTALK_METHODS
 _TRANSFORM: dict[str, Any] = dict(
     frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
 )
-# A source is silent in frames with less than this power, relative to its loudest frame.
+# A source counts as silent in frames with less than this power, relative to its loudest frame.
 _SILENCE = 1e-6
 #: Number of random starts of Seipel's solver, and the numbers of steps shown in the figure.
 NUM_RESTARTS = 10
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_pieces(
     dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces at the given indices, by name.
+    """Return the scores of the pieces at the given indices, by piece name.
 
     The options are passed to `study_piece`. The scores are cached in the folder, one file per
     piece. Pieces without dry tracks are skipped.
@@ -218,7 +219,7 @@ def descend_from_random_weights(
 
 
 def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
-    """Compare the results of descents from random weights with the exact minimum.
+    """Compare the results of descents from zero and random weights with the exact minimum.
 
     Returns:
         dict: ``cost_excess``, the maximum relative excess of the cost Theta over runs and targets,
@@ -231,7 +232,7 @@ def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
 
 
 def draw_restarts(piece: Piece, *, seed: int, max_s: float, decay_s: float) -> Figure:
-    """Draw descents from random weights at the first level of crosstalk (text of section 3.4)."""
+    """Draw descents from zero and random weights at the first crosstalk level (section 3.4)."""
     stems, _ = _active_tracks(piece, max_s)
     spots, _, _ = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     gram = _gram(spots)
@@ -288,7 +289,7 @@ def _active_tracks(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
 def simulate(
     piece: Piece, stems: np.ndarray, level_db: int, *, seed: int, decay_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Simulate spot microphones.
+    """Simulate the spot-microphone signals of a piece.
 
     Returns:
         Microphone signals (J, T), the contribution of each microphone's own source (J, T), and the
@@ -382,7 +383,7 @@ def _means(scores: bss.BssScores) -> dict[str, float | None]:
 def _correlations(mixing: np.ndarray, estimate: np.ndarray | None) -> dict[str, float | None]:
     """Return the correlations of A^-1 with I - L, with and without the diagonal.
 
-    Seipel does not state which of the two table 3.3 shows.
+    Seipel does not state which of these correlations table 3.3 shows.
     """
     inverse, diagonal = np.linalg.inv(mixing), np.eye(len(mixing), dtype=bool)
     masks = {"correlation": diagonal | True, "correlation_off_diagonal": ~diagonal}

@@ -25,13 +25,13 @@ NAMES = {
 
 
 def repeats_estimate(method: str, methods: Sequence[str]) -> bool:
-    """Return whether a method is a variant of another listed method that has the same estimate."""
+    """Return whether a method is a variant of another listed method with the same estimate."""
     name, _, variant = method.rpartition("_")
     return variant in ("mmse", "smooth") and name in methods
 
 
 def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
-    """Return the report of a study as Markdown; see `studies.crosstalk`.
+    """Return the report of `studies.crosstalk` as a Markdown page.
 
     Args:
         report: report of the study.
@@ -75,7 +75,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
 
 
 def _headline(pieces: Mapping, methods: Sequence[str]) -> str:
-    """Return a sentence with the SIR gains of all methods, the first one in bold."""
+    """Return the SIR gains of all methods as text, with those of the first method in bold."""
 
     def gains(method: str) -> str:
         values = [average(pieces, method, level, "sir_gain") for level in _LEVELS]

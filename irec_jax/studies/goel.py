@@ -4,8 +4,8 @@ Each row of the tables is a separate experiment: a recurrent network on chunks o
 CNN on one of two kinds of waveform images, or a combination of both. Each row is run with three
 splits. `window` splits the windows of the training clips at random, as Goel's code does, so that
 windows of the same clip, and its two channels, are used for both training and testing. `song` keeps
-all windows of a song in the same split. The difference between these two accuracies is the effect
-of leakage. `official` is the test that Goel's text describes: sliding windows over the test clips
+all windows of a song in the same split. The difference in accuracy between the two is the effect of
+leakage. `official` is the test that Goel's text describes: sliding windows over the test clips
 of the dataset, with one prediction per clip. Only clips with exactly one of the five labels are
 used.
 """

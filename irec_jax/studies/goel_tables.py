@@ -17,10 +17,10 @@ _LEAKAGE = ("window", "song")
 
 
 def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
-    """Return the report of a study as Markdown; see `studies.goel`.
+    """Return the report of `studies.goel` as a Markdown page.
 
     Args:
-        rows: all rows in order (`goel.Row`); rows without results are omitted.
+        rows: all rows (`goel.Row`) in the order of the tables; rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
     brief = (
@@ -119,7 +119,10 @@ def _baseline_accuracies(baselines: Mapping) -> str:
 
 
 def _leakage(by_split: Mapping) -> float | None:
-    """Return the test accuracy with the window split minus that with the song split, or None."""
+    """Return the test accuracy with the window split minus that with the song split.
+
+    Returns None if either accuracy is missing.
+    """
     if not all(split in by_split for split in _LEAKAGE):
         return None
     return by_split["window"]["test"] - by_split["song"]["test"]

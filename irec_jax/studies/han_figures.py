@@ -11,7 +11,7 @@ from irec_jax.studies import han_visualisations
 from irec_jax.studies.published import han as published
 from irec_jax.text import class_names, number
 
-#: One distinct colour for each class of IRMAS.
+#: One distinct colour for each IRMAS class.
 CLASS_COLOURS = (
     BLUE, ORANGE, GREEN, VERMILION, PURPLE, "#56B4E9", "#F0E442", "black", "#4B0092",
     GREY, "#7FFF00",

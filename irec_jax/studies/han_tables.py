@@ -1,4 +1,4 @@
-"""Report page of the Han study: results, then the tables and figures of the paper."""
+"""Report page of the Han study: results, then the paper's tables and figures."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ _KIND_NAMES = {
 
 
 def markdown_page(report: Mapping) -> str:
-    """Return the report of a study as Markdown; see `studies.han`."""
+    """Return the report of `studies.han` as a Markdown page."""
     rows = report["rows"]
     default = rows.get("lrelu_0.33")
     brief = (
@@ -125,7 +125,7 @@ def _question(report: Mapping) -> str:
 
 
 def _windows(report: Mapping) -> dict[float, Mapping]:
-    """Return the rows with the published activation by window length in seconds."""
+    """Return the rows that use the published activation, keyed by window length in seconds."""
     rows = [row for row in report["rows"].values() if row["activation"] == "lrelu_0.33"]
     return {row["window_s"]: row for row in sorted(rows, key=lambda row: row["window_s"])}
 
@@ -155,7 +155,7 @@ def _activation_table(report: Mapping) -> str:
 def _window_section(report: Mapping) -> list[str]:
     windows, lines = _windows(report), []
     if not windows:
-        return ["None of these runs has finished."]
+        return ["No run with LReLU 0.33 has finished."]
     first = next(iter(windows.values()))["sweep"]["s2"]["thresholds"]
     low, high = published.S2_THRESHOLDS
     grid = [threshold for threshold in first if low <= threshold <= high]

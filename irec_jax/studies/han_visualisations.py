@@ -54,12 +54,12 @@ def load_or_compute(
         quick: use fewer windows.
 
     Returns:
-        Arrays by name. For each of `SPLITS`: ``SPLIT_labels`` (N,), class indices, and for each of
-        `LAYERS` ``SPLIT_LAYER`` (N, 2), positions, and ``SPLIT_LAYER_neighbours``, the result of
-        `same_class`. For the deconvolution: ``frequencies_hz`` (bands,) and, for each segment i,
-        ``segment_i_title``, ``segment_i_ends_s`` (2,), ``segment_i_spectrogram`` (bands, frames),
-        ``segment_i_pictures`` (units, frames, bands) and ``segment_i_units`` (units, 3), which
-        holds block, channel and activation.
+        Arrays by name. For each of `SPLITS`: ``SPLIT_labels`` (N,), the class indices, and for each
+        of `LAYERS` ``SPLIT_LAYER`` (N, 2), the t-SNE positions, and ``SPLIT_LAYER_neighbours``, the
+        result of `same_class`. For the deconvolution: ``frequencies_hz`` (bands,) and, for each
+        segment i, ``segment_i_title``, ``segment_i_ends_s`` (2,), its start and end,
+        ``segment_i_spectrogram`` (bands, frames), ``segment_i_pictures`` (units, frames, bands) and
+        ``segment_i_units`` (units, 3), which holds block, channel and activation.
     """
     if path.exists():
         return _read(path)
@@ -117,7 +117,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _sample(
     clips: data.Clips, explainer: Explainer, *, per_class: int, seed: int
 ) -> tuple[data.Clips, np.ndarray]:
-    """Return a random window from each of up to `per_class` clips per class, and clip indices."""
+    """Return one random window per clip for up to `per_class` clips per class, and clip indices."""
     rng, task = np.random.default_rng(seed), explainer.recogniser.task
     labels = clips.labels.argmax(axis=1)
     chosen = [

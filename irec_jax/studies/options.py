@@ -12,7 +12,8 @@ from pathlib import Path
 from irec_jax import job_array
 from irec_jax.studies import STUDIES
 
-#: Datasets of labelled clips and of multitrack pieces. The first of each is the rendered default.
+#: Datasets of labelled clips, and of multitrack pieces; the first in each tuple is the default and
+#: is rendered.
 CLIPS = ("gm_irmas", "irmas")
 MULTITRACK = ("gm_multitrack",)
 #: Splits of `irec study goel`.

@@ -10,14 +10,14 @@ from irec_jax.text import interval
 def compose(
     title: str, report: Mapping, introduction: Iterable[str], sections: Iterable[str]
 ) -> str:
-    """Return a page: title, introduction, failed runs, further sections, and provenance."""
+    """Return a page with title, introduction, failed runs, further sections and provenance."""
     failures = failed_runs(report.get("failures", {}))
     provenance = ("## Provenance", provenance_table(report["provenance"]))
     return "\n\n".join([f"# {title}", *introduction, *failures, *sections, *provenance]) + "\n"
 
 
 def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
-    """Return a warning for a debug or quick run; an empty list for a full run.
+    """Return a list with the warning for a debug or quick run, or an empty list for a full run.
 
     Args:
         settings: settings of the study.
@@ -27,10 +27,10 @@ def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:
-    """Return a score as text, with its interval from the entry `NAME_interval`."""
+    """Return a score with its interval, the `NAME_interval` entry, as text."""
     return interval(scores[name], scores[f"{name}_interval"])
 
 
 def kept_epoch(report: Mapping) -> str:
-    """Return '3 of 5' for a run of five epochs that kept the parameters of the third."""
+    """Return the kept epoch and the number of epochs as text, such as '3 of 5'."""
     return f"{report['best_epoch']['epoch']} of {len(report['history'])}"

@@ -1,4 +1,4 @@
-"""Execution of studies: a sequence of experiments, each executed once in its own folder."""
+"""Execution of studies: each experiment runs once, in its own folder."""
 
 import argparse
 import contextlib
@@ -142,7 +142,7 @@ class Study:
         Raises:
             UserError: before the first run, if a config is invalid, a folder contains a run with
                 another config, or a dataset cannot be prepared.
-            TaskEnded: after the last run, if this is one task of a job array.
+            TaskEnded: after the last run, if the study runs as one task of a job array.
         """
         folder = self.workdir / "runs"
         if self._task:

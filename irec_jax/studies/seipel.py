@@ -29,8 +29,8 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick`, all runs have about the same number of steps at any instance length. A
-#: batch has 12 instances, or half as many windows with context or bags.
+#: With `--quick`: number of epochs, steps per epoch (the same for all instance lengths), and batch
+#: size in instances; batches of windows with context or of bags are half as large.
 _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
 #: Hop of overlapping training instances with `--quick`, in frames.
 _QUICK_HOP_FRAMES = 16
@@ -210,13 +210,13 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         reports: reports of all runs by name.
 
     Returns:
-        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores`` of the model by
-        piece; ``by_frame``, the same for frames instead of instances (None in reports of earlier
-        versions); ``micro_f1`` of the instances; ``tuned``, the scores at ``threshold``, which is
-        chosen on validation pieces; ``equal_lengths``, the scores at 0.5 if every piece is cut to
-        the number of instances of the shortest piece; ``difference`` of the scores from those of
-        the standard run with instances of the same length (None if that run is missing or is this
-        run); ``seconds``, the duration of the run.
+        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores`` of the model,
+        averaged over pieces; ``by_frame``, the same for frames instead of instances (None in
+        reports of earlier versions); ``micro_f1`` of the instances; ``tuned``, the scores at
+        ``threshold``, which is chosen on validation pieces; ``equal_lengths``, the scores at 0.5 if
+        every piece is cut to the number of instances of the shortest piece; ``difference`` of the
+        scores from those of the standard run with instances of the same length (None for the
+        standard run itself, or if it is missing); ``seconds``, the duration of the run.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]

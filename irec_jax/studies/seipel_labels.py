@@ -1,9 +1,9 @@
-"""Quality of labels from spot microphones, compared with the composed notes of rendered pieces.
+"""Quality of labels derived from spot microphones, measured against the notes of rendered pieces.
 
 The activity of every track is measured in the dry tracks and in spot-microphone signals with
 simulated crosstalk (in a free field and in a room, with and without crosstalk reduction). Instances
-of a few frames are labelled by thresholds chosen on training pieces, and the labels of test pieces
-are compared with the notes.
+of one or more frames are labelled with thresholds chosen on training pieces, and the labels of test
+pieces are compared with the composed notes.
 """
 
 import time
@@ -55,19 +55,19 @@ def study(
 
     Args:
         training, test: pieces with dry tracks and composed notes.
-        folder: folder of the activities.
+        folder: folder of the cached activities.
         levels_db: maximum levels of the simulated crosstalk in dB.
         decay_s: reverberation time of the room in seconds.
         seed: seed of the mixing matrices.
 
     Returns:
-        dict: ``stems``, results of the labels from dry tracks by number of frames per instance:
-        ``threshold_db`` and ``scores`` (of `evaluation.pieces.piece_scores`); ``conditions``, by
+        dict: ``stems``, the results for labels from dry tracks, by number of frames per instance:
+        ``threshold_db`` and ``scores`` (see `evaluation.pieces.piece_scores`); ``conditions``, by
         `condition` and number of frames: the same for ``unreduced`` and ``reduced``, and
-        ``difference``, reduced minus unreduced (of `paired_difference`); ``curves``:
-        ``thresholds_db``, and by condition and method ``f1`` at these thresholds, computed from the
-        pooled instances of the test pieces and averaged over classes; and ``num_pieces``, the
-        number of training and test pieces.
+        ``difference``, reduced minus unreduced (see `paired_difference`); ``curves``:
+        ``thresholds_db``, and by condition and method the ``f1`` at these thresholds, computed from
+        the pooled instances of the test pieces and averaged over classes; and ``num_pieces``, the
+        numbers of training and test pieces.
     """
     rooms = {"free field": 0.0, "room": decay_s}
     options: dict[str, Any] = dict(rooms=rooms, levels_db=levels_db, seed=seed)
@@ -199,7 +199,7 @@ def _score(
     length: int,
     classes: Sequence[str],
 ) -> tuple[dict, np.ndarray, float]:
-    """Return the scores of the test labels, the activities (N, K), and the threshold amplitude."""
+    """Return the scores of the test labels, the activities (N, K), and the linear threshold."""
     labels, scores, _ = _pool(measured[0], key, length)
     threshold_db = GRID_DB[int(sweep(labels, scores).argmax())]
     labels, scores, names = _pool(measured[1], key, length)

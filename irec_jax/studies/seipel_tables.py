@@ -17,7 +17,7 @@ _PICTURES = {
 
 
 def markdown_page(report: Mapping, *, brief: str) -> str:
-    """Return the report of a study as Markdown; see `studies.seipel`.
+    """Return the report of `studies.seipel` as a Markdown page.
 
     Args:
         report: the results of the study.
@@ -314,10 +314,10 @@ def _label_table(report: Mapping) -> str:
             lines.append([f"{name}, difference", frames, "–", *gains])
     decay_s = report["settings"]["decay_s"]
     caption = (
-        "Labels from the activity of tracks, compared with the composed notes, by maximum "
+        "Labels derived from track activity, compared with the composed notes, by maximum "
         "crosstalk and frames per instance, in a free field and in a room with a reverberation "
         f"time of {decay_s:g} s: threshold in dB, and precision (P), recall (R), F1 and ROC AUC "
-        "averaged over test pieces and classes."
+        "averaged over test pieces and then over classes."
     )
     header = ["labels", "frames", "threshold", *(f"{name} [95 %]" for name in NAMES.values())]
     return measured_table(report, caption, header, lines)

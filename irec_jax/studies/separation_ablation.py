@@ -66,7 +66,7 @@ def draw(trained: Mapping[str, Mapping]) -> dict[str, Figure]:
 
 
 def sections(trained: Mapping[str, Mapping]) -> list[str]:
-    """Return the parts of the page about the ablations, given their reports by name."""
+    """Return the page sections about the ablations, given the report of each ablation."""
     parts = []
     for heading, names, caption, file in (
         (

@@ -1,4 +1,4 @@
-"""Separated versions of the clips of a recognition dataset, computed once and stored."""
+"""Separated versions of a recognition dataset's clips, computed once and stored."""
 
 import dataclasses
 import hashlib

@@ -28,16 +28,17 @@ def compare(
         seed: seed of the bootstrap.
 
     Returns:
-        The results, and the arrays ``labels`` (N, K) and the scores (N, K) of each system.
+        The results, and arrays by name: ``labels`` (N, K), and the scores (N, K) of each system.
 
         The results are a dict of ``classes``; ``num_clips``, ``num_songs`` and ``num_positives``
         (by class) of the test split; and ``systems``. Each system has ``l2``, the selected weight;
         ``choices``, by L2 weight: ``validation_auc``, ``validation_loss``, ``best_epoch``,
         ``num_epochs`` and ``history``, the ``valid_auc`` of each ``epoch``; ``auc`` and
         ``standard_error`` by class; ``macro``, ``macro_standard_error`` and ``macro_interval``
-        (bootstrap). All except base also have ``d`` by class; ``macro_d``; ``difference`` in macro
-        AUC from base, with ``difference_interval``; and ``share_better``, the share of bootstrap
-        samples in which the system is better than base.
+        (bootstrap). All systems except base also have the D scores ``d`` (by class) and
+        ``macro_d``; ``difference``, the macro AUC minus that of base, with
+        ``difference_interval``; and ``share_better``, the share of bootstrap samples in which the
+        system is better than base.
 
     Raises:
         UserError: the systems were tested on different clips.
@@ -134,7 +135,7 @@ def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> 
 
 
 def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
-    """Return the AUC of each class with its standard error, and the standard error of the mean."""
+    """Return the AUC and standard error of each class, and the standard error of the mean AUC."""
     num_positives = labels.sum(axis=0)
     auc = multilabel.roc_auc(labels, scores)
     error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
@@ -146,7 +147,7 @@ def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
 
 
 def _d_scores(system: Mapping, base: Mapping) -> dict:
-    """Return the D scores of a system against base, by class and for the macro AUC."""
+    """Return the D scores of a system relative to base, by class and for the macro AUC."""
 
     def d_score(*keys: str) -> np.ndarray:
         areas = (block[key] for block in (system, base) for key in keys)

@@ -31,7 +31,7 @@ _SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (
 
 
 def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
-    """Return the report of a study as Markdown; see `studies.separation`.
+    """Return the report of `studies.separation` as a Markdown page.
 
     Args:
         report: report of the study.
@@ -268,7 +268,7 @@ def _separator(report: Mapping) -> list[str]:
 
 
 def _post_variants(report: Mapping) -> list[str]:
-    """Return the amplitude SDR of the separator with each reference and fill of `post`."""
+    """Return the section that compares the references and fills of `post` by amplitude SDR."""
     evaluation = report["separator"]["report"]
     if not evaluation or not evaluation.get("post_variants"):
         return []

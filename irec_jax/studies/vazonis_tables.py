@@ -14,7 +14,7 @@ _SCORES = ("precision", "recall", "f1")
 
 
 def markdown_page(report: Mapping) -> str:
-    """Return the report of a study as Markdown; see `studies.vazonis`."""
+    """Return the report of `studies.vazonis` as a Markdown page."""
     introduction = [
         *rendered_banner(report),
         *pages.brief_run(
@@ -77,7 +77,7 @@ def best_constant(report: Mapping) -> tuple[list[str], tuple[float, float, float
     """Return the constant prediction with the highest micro F1 on the test clips.
 
     Returns:
-        Its classes, and its micro precision, recall and F1.
+        The predicted classes, and their micro precision, recall and F1.
     """
     test, per_class = report["test"], next(iter(report["rows"].values()))["per_class"]
     names = sorted(per_class, key=lambda name: -per_class[name]["num_positives"])

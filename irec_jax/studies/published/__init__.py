@@ -18,8 +18,8 @@ def _recogniser(paper: Any, scores: dict[str, tuple[float, ...]]) -> dict[str, A
 
 _LSTM, _FFT = vazonis.MICRO["LSTM"], vazonis.MICRO["FFT and dense layers"]
 #: Config name -> published results, which reports show next to the measured results: scores at
-#: fixed thresholds for recognisers, mean and standard deviation over tracks for separators. The
-#: keys are the same as under ``reported`` in report.json.
+#: fixed thresholds for recognisers, mean and standard deviation over tracks for separators. Each
+#: entry has the same keys as ``reported`` in report.json.
 RESULTS: dict[str, dict[str, Any]] = {
     "han": _recogniser(han, han.SCORES),
     "vazonis_lstm": _recogniser(vazonis, {"LSTM, threshold 0.5": _LSTM}),

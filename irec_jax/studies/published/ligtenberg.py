@@ -10,8 +10,8 @@ SDR_DATASET = "MUSDB18 test, 50 tracks"
 AMPLITUDE_SDR_DB = {"raw": {"mean": 9.33, "sd": 4.29}, "post": {"mean": 7.29, "sd": 3.25}}
 T_TEST = {"t": 2.69, "df": 98, "p_value": 0.008}
 
-#: Section 3.1: number of training (including validation) and test clips of the recogniser, and
-#: number of their labels.
+#: Section 3.1: numbers of training (including validation) and test clips of the recogniser, and
+#: numbers of labels in these splits.
 NUM_CLIPS = {"training": 8006, "test": 766}
 NUM_LABELS = {"training": 8911, "test": 1279}
 
