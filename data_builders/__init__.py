@@ -4,8 +4,8 @@
     clip = builder.as_data_source("train")[0]
 
 A subfolder is a dataset if its ``__init__.py`` defines a `Description` called ``DATASET``. The
-dataset has the name of the subfolder, and ``builder.py`` defines its TFDS builder. Importing this
-package imports neither TFDS nor any builder.
+dataset is named after the subfolder, and its TFDS builder is defined in ``builder.py``. Importing
+this package imports neither TFDS nor any builder.
 """
 
 import importlib
@@ -108,8 +108,8 @@ def prepare(
     """Return the builder of a dataset, preparing the data on first use.
 
     Read the data with ``as_data_source(split)``. Several processes may call this at the same
-    time: one prepares the data while the others wait. An interrupted preparation leaves nothing
-    behind that looks complete.
+    time: one prepares the data while the others wait. If preparation is interrupted, the dataset
+    does not count as prepared, and the next call starts again.
 
     Args:
         name, data_dir, options: as for `builder`.

@@ -1,4 +1,4 @@
-"""Class lists of the five systems."""
+"""Names of instrument classes and stems."""
 
 #: The 11 classes of IRMAS in alphabetical order, with their full names.
 IRMAS_NAMES = {

@@ -1,4 +1,4 @@
-"""Loss functions, which return one value per example.
+"""Loss functions that return one value per example.
 
 - `CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
   computed in float32 or wider. Labels are in 0..1 and label smoothing s in [0, 1). `activation`
@@ -6,8 +6,8 @@
 - `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
 
 All of them raise AssertionError if the shapes differ, and UserError if an argument is out of range.
-Each example is processed independently; the training step applies the mask of the batch and
-averages the losses.
+Each example is processed independently; the task applies the mask of the batch, and the training
+step averages the losses.
 """
 
 import functools
@@ -51,10 +51,10 @@ def log_binary_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> Float[Array, "*batch"]:
-    """Return the binary cross-entropy of probabilities that are given as logarithms.
+    """Return the binary cross-entropy of probabilities given as logarithms.
 
     -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as in `binary_cross_entropy`, but for
-    probabilities that are not the sigmoid of a single logit, such as those of a bag.
+    probabilities that are not the sigmoid of a single logit, such as the probabilities of bags.
 
     Args:
         log_p, log_not_p: log p and log(1 - p), <= 0.
@@ -79,13 +79,13 @@ def categorical_cross_entropy(
 
     -sum_k y_k log(p_k / sum_j p_j) with p = sigmoid(logits). Keras computes this for a sigmoid
     output layer with categorical cross-entropy (Han et al. 2017; Vazonis et al. 2022), but clips
-    at 1e-7, whereas the computation here is exact because it uses logarithms. The loss depends only
-    on the ratios of the outputs, not on their scale. With label smoothing s, y becomes
+    the ratios at 1e-7, whereas the computation here is exact because it uses logarithms. The loss
+    depends only on the ratios of the outputs, not on their scale. With label smoothing s, y becomes
     y (1 - s) + s / K.
 
     As in Keras, labels are not divided by their sum: with n positive labels, n terms are summed, so
     the example has weight n, and the minimum, n log n, is reached if the outputs of these n classes
-    are equal. Without positive labels, the loss is 0.
+    are equal and the other outputs are 0. Without positive labels, the loss is 0.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
@@ -215,9 +215,10 @@ def example_weights(
 
 
 def activation(name: str) -> Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]:
-    """Return the activation that converts logits trained with the named loss to probabilities.
+    """Return the activation function that converts logits to probabilities.
 
-    This is the softmax for mutually exclusive classes and the sigmoid otherwise.
+    It is the softmax for `softmax_cross_entropy` (mutually exclusive classes) and the sigmoid for
+    all other losses.
     """
     return jax.nn.softmax if name == "softmax_cross_entropy" else jax.nn.sigmoid
 

@@ -62,7 +62,7 @@ def clock(seconds: float) -> str:
 def shorten(text: str, width: int, *, keep: str = "end") -> str:
     """Shorten a text to at most ``width`` characters with an ellipsis.
 
-    ``keep`` selects which part is kept: the 'start', the 'end' (where players are numbered) or
+    ``keep`` selects which part is kept: the 'start', the 'end' (which often contains a number) or
     'both'.
     """
     if len(text) <= width:

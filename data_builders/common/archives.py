@@ -1,4 +1,4 @@
-"""Dataset files in folders and zips, and downloads of zips.
+"""Access to dataset files in folders and zips, and download of zips.
 
 Zips are read in place and never unpacked, so their members cannot overwrite files on disk.
 """
@@ -33,7 +33,7 @@ _TIMEOUT_S = 60.0
 
 
 class File(NamedTuple):
-    """A file of a dataset, in a folder or in a zip.
+    """A dataset file, in a folder or in a zip.
 
     Attributes:
         name: path within the folder or zip, with '/' as separator and in Unicode normal form C.
@@ -82,7 +82,8 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
     Symbolic links are followed unless they point to one of their own parent folders.
 
     Raises:
-        UserError: if a folder cannot be read; or later, by `File.read`, if a file cannot be read.
+        UserError: if a folder cannot be read or a link is broken. `File.read` raises it if the file
+            cannot be read.
     """
     files = []
 
@@ -163,7 +164,7 @@ def config_name(
 
 
 def file_at(path: str | os.PathLike, name: str) -> File:
-    """Return the file at a path, to be called ``name``; raise UserError if it is missing."""
+    """Return the file at a path under the given name; raise UserError if it does not exist."""
     origin = printable_name(os.fspath(path))
 
     def read() -> bytes:
@@ -184,7 +185,7 @@ def files_in_zip(path: str | os.PathLike) -> list[File]:
 
     Raises:
         UserError: if the file is not a zip, or if a member is a link or has a path outside the
-            zip; or later, by `File.read`, if a member is damaged.
+            zip. `File.read` raises it if the member is damaged.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -278,7 +279,8 @@ def find_or_fetch(
     Args:
         dl_manager: TFDS's download manager.
         dataset: name of the dataset, and of the folder that the zip is downloaded to.
-        zip_name: file name of the zip; the unpacked folder has the same name without the suffix.
+        zip_name: file name of the zip. The unpacked folder has the same name without the suffix, or
+            is manual_dir itself.
         url, md5: address and MD5 sum of the zip.
         marker: subfolder whose presence identifies the unpacked dataset.
 

@@ -1,4 +1,4 @@
-"""Index of the clips of a prepared split: all features except the audio."""
+"""Index of the clips in a prepared split: their lengths, and all features except the audio."""
 
 import contextlib
 import zipfile

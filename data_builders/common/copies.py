@@ -35,7 +35,7 @@ def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
 
 
 def find_copied_folders(folders: Iterable[Sequence[File]]) -> list[list[Sequence[File]]]:
-    """Return the groups of folders whose files have the same contents, whatever the file names."""
+    """Return the groups of folders whose files have the same contents, ignoring file names."""
     groups = [list(folders)]
     for key in (_fingerprint, _head, digest):
         groups = split_groups(groups, lambda files, key=key: tuple(sorted(map(key, files))))

@@ -147,9 +147,9 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """Map a function over items in up to four threads (at most one per core) and keep the order.
+    """Map a function over items in up to four threads (at most one per core), in order.
 
-    One item per thread is read ahead.
+    Up to one item per thread is processed ahead of the caller.
     """
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)

@@ -16,7 +16,7 @@ class Description:
         create_builder: function that returns the TFDS builder; its keyword arguments are the
             options and ``data_dir``.
         options: help text of each option, as shown by ``irec build --help``.
-        rendered: True if the audio is synthesised, so that scores do not apply to recordings.
+        rendered: True if the audio is synthesised; scores then do not apply to recordings.
         classes: class names; None if they depend on the user's files.
         test_parts: numbers of the published parts of the test split, if any.
         describe_test: function that describes the test split of a builder, needed only if the
@@ -32,7 +32,7 @@ class Description:
     describe_test: Callable[[Any], str] | None = None
 
     def test_split(self, builder: Any) -> str:
-        """Describe the test split of a builder for reports; its data need not be prepared."""
+        """Describe a builder's test split for reports; the data need not be prepared."""
         if self.describe_test is not None:
             return self.describe_test(builder)
         unit = {"clips": "clips", "stems": "tracks", "multitrack": "pieces"}[self.kind]

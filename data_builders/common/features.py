@@ -1,4 +1,4 @@
-"""Features of the three kinds of datasets: clips, multitrack pieces and stems."""
+"""Features of the examples in the three kinds of datasets: clips, multitrack pieces and stems."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def recognition_features(
 
 
 def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
-    """Return the features of a segment of a piece of J tracks, at most `SEGMENT_S` long.
+    """Return the features of a segment, at most `SEGMENT_S` long, of a piece with J tracks.
 
     - ``mix``: int16 (T, 2);
     - ``spots``: spot microphone signals, J arrays int16 (T,); empty if unknown;
@@ -102,7 +102,7 @@ def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
 
 
 def stem_features() -> tfds.features.FeaturesDict:
-    """Return the features of a segment of one stream of a track, at most `STEM_SEGMENT_S` long.
+    """Return the features of a segment, at most `STEM_SEGMENT_S` long, of one stream of a track.
 
     - ``audio``: int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`;
     - ``stem``: one of `labels.STREAMS`; all streams of a track have the same length;

@@ -38,7 +38,7 @@ def segment_example(
 
 
 def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
-    """Return (name, class) pairs as a dict, sorted by class in the given order, then by number."""
+    """Return (name, class) pairs as a dict, sorted by class (in the given order) and number."""
     ranks = {name: rank for rank, name in enumerate(classes)}
 
     def key(track: tuple[str, str]) -> tuple:
@@ -50,7 +50,7 @@ def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> di
 
 
 class MultitrackBuilder(IndexedBuilder):
-    """Base class of builders of multitrack datasets; see `features.multitrack_features`.
+    """Base class for builders of multitrack datasets; see `features.multitrack_features`.
 
     Each row of the index consists of ``piece``, ``segment``, ``tracks``, ``instruments`` (class
     names) and ``num_samples``.

@@ -56,7 +56,7 @@ def _name(builder: Any) -> str:
 
 def _is_complete(builder: Any) -> bool:
     if not os.path.exists(os.path.join(builder.data_dir, "dataset_info.json")):
-        return False  # TFDS writes it last
+        return False  # TFDS writes this file last
     for split in builder.info.splits.values():
         for path in split.filepaths:
             if not os.path.exists(path):

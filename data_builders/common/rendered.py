@@ -29,7 +29,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
 
 
 class RenderedBuilder(StreamingBuilder, skip_registration=True):
-    """Base class of builders of rendered datasets, each configured by a `RenderedConfig`."""
+    """Base class for builders of rendered datasets, each configured by a `RenderedConfig`."""
 
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
@@ -54,7 +54,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        """Render the (id, example) pairs of a split."""
+        """Render the examples of a split and yield them as (id, example) pairs."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from data_builders.common.archives import subfolders
 from irec_jax.errors import UserError
 
 SPLITS = ("train", "test")
-#: Other common split names. It is an error if all folders have such names.
+#: Other common split names. It is an error if there are several folders and all have such names.
 _OTHER_NAMES = ("training", "testing", "valid", "val", "validation", "dev", "eval", "evaluation")
 
 
@@ -22,7 +22,7 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
 
     Raises:
         UserError: if there are other folders next to train and test, two folders for the same
-            split, or only folders with other split names.
+            split, or several folders that all have other split names.
     """
     folders: dict[str, str] = {}
     others = []

@@ -36,9 +36,9 @@ def num_segments(num_samples: int) -> int:
 
 
 class StemBuilder(IndexedBuilder):
-    """Base class of builders of stem datasets; see `features.stem_features`.
+    """Base class for builders of stem datasets; see `features.stem_features`.
 
-    Each row of the index consists of ``track``, ``stem`` (the stem's name), ``segment``,
+    Each row of the index consists of ``track``, ``stem`` (name of the stream), ``segment``,
     ``errata`` and ``num_samples``.
     """
 

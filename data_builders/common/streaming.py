@@ -109,7 +109,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base class of builders that are created either from a config or from options.
+    """Base class for builders that are created either from a config or from options.
 
     Subclasses define ``make_config``, which returns the config for the given options.
     """
@@ -166,7 +166,10 @@ class IndexedBuilder(StreamingBuilder):
 
 
 class _Shards:
-    """Writer of records to files of limited size, which are renamed once their number is known."""
+    """Writer that divides records among files of limited size.
+
+    The files have temporary names, since their final names contain the number of files.
+    """
 
     def __init__(self, prefix: str):
         self._prefix = prefix

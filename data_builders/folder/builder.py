@@ -1,5 +1,7 @@
 """A user's own clips: one folder per class, or a CSV file with paths and labels.
 
+The following layouts are supported:
+
 - ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class folder;
 - ``train/<class>/*`` and ``test/<class>/*``;
 - a CSV file with the header ``file,labels[,split][,song]``: paths are relative to the CSV file,
@@ -9,8 +11,8 @@
 If the clips are not split, a fifth of the songs (or of the files, if there is no song column) is
 held out for testing; see `split.choose_test_songs`. Each file becomes one clip of up to
 `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and skipped. A file that occurs
-several times, as a link or a copy, is used once. A file that occurs in both train and test is
-reported as an error.
+several times, as a link or as a copy with the same labels, is used once. A file that occurs in both
+train and test is reported as an error.
 """
 
 import dataclasses
@@ -52,8 +54,8 @@ def make_config(
 ) -> FolderConfig:
     """Return the config of a folder or CSV file.
 
-    Its name contains a digest of the labels and of the names, sizes and modification times of the
-    files, so that changed files are prepared again.
+    The config's name contains a digest of the labels and of the names, sizes and modification times
+    of the files, so that changed files are prepared again.
 
     Args:
         path: folder or CSV file.

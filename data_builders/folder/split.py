@@ -1,4 +1,4 @@
-"""Choice of test songs from clips that the user has not split."""
+"""Choice of test songs for clips that the user has not split."""
 
 import hashlib
 from collections import Counter
@@ -8,14 +8,14 @@ _TEST_FRACTION = 0.2
 
 
 def choose_test_songs(labels: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Choose a fifth of the songs for testing; equal inputs always give the same choice.
+    """Choose about a fifth of the songs for testing; equal inputs always give the same choice.
 
     Args:
         labels: song -> its classes.
 
     Returns:
         The test songs. They cover every class that has at least two songs, unless this would leave
-        some class without a training song. Empty if no class can spare a song.
+        some class without a training song. The set is empty if no class can spare a song.
     """
     order = sorted(labels, key=lambda song: hashlib.sha256(song.encode()).digest())
     remaining = Counter(label for names in labels.values() for label in set(names))
@@ -28,7 +28,7 @@ def choose_test_songs(labels: Mapping[str, Iterable[str]]) -> frozenset[str]:
         test[song] = None
         remaining.subtract(set(labels[song]))
 
-    # The rarest classes choose first.
+    # Songs are chosen for the rarest classes first.
     for label in sorted(remaining, key=lambda name: (remaining[name], name)):
         songs = [song for song in order if label in labels[song]]
         if not any(song in test for song in songs):

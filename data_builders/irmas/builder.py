@@ -138,7 +138,7 @@ class Irmas(StreamingBuilder):
 
 
 def _find(manual: Path, name: str) -> Path | None:
-    """Return the zip or unpacked folder of a part, in the manual folder or a subfolder."""
+    """Return the path of a zip, or of its unpacked folder, in the manual folder or a subfolder."""
     folders = [manual]
     if manual.is_dir():
         folders += sorted(path for path in manual.iterdir() if path.is_dir())
@@ -154,7 +154,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
         path = Path(file.name)
         if path.suffix.lower() != ".wav":
             continue
-        folder = path.parent.name  # not the tag: `cla` is both an instrument and a genre
+        folder = path.parent.name  # tags are ambiguous: `cla` is both an instrument and a genre
         match = _TRAINING_NAME.match(path.stem)
         if folder not in IRMAS or not match:
             raise UserError(f"{file.origin}: not a clip of {_TRAINING}; remove it")

@@ -1,4 +1,4 @@
-"""A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic."""
+"""Multitrack recordings: a user's own, MedleyDB, Mixing Secrets and PHENICX-Anechoic."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Parallel decoding of all tracks of a piece, segment by segment."""
+"""Parallel decoding of the tracks of a piece, segment by segment."""
 
 import dataclasses
 import math
@@ -37,7 +37,7 @@ class Examples:
             yield from self._segments(piece)
 
     def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
-        # The files are read twice, first for the peaks. One gain for the entire piece preserves the
+        # The files are first read to measure the peaks. One gain for the entire piece preserves the
         # balance of the tracks and prevents clipping, in float files or after resampling.
         mix_peak, peak, channels = _measure(piece, self.sample_rate_hz)
         gain = np.float32(1 / max(1.0, peak))
@@ -56,10 +56,10 @@ class Examples:
 
 
 def prepare_examples(pieces: Sequence[PieceFiles], *, sample_rate_hz: int) -> Examples:
-    """Check the headers of the files of all pieces and return the examples.
+    """Check the file headers of all pieces and return the examples.
 
     Raises:
-        UserError: if a file cannot be read, or tracks have different lengths.
+        UserError: if a file cannot be read, or the tracks of a piece have different lengths.
     """
     num_segments = 0
     for piece in pieces:

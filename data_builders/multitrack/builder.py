@@ -1,4 +1,4 @@
-"""A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic.
+"""Multitrack recordings: a user's own, MedleyDB, Mixing Secrets and PHENICX-Anechoic.
 
 The `folder` layout consists of ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3,
 m4a ...), or of ``train/<piece>/*`` and ``test/<piece>/*``. Without train and test folders, a fifth
@@ -6,8 +6,8 @@ of the pieces is held out for testing; the choice depends only on their names. T
 microphone signals (`spots`), whose channels are averaged. The mix is stereo. A missing mix is
 replaced by the sum of the tracks, normalised to full scale.
 
-For the `medleydb`, `medleydb_raw` and `mixing_secrets` layouts, see `layouts`. Stems and raw tracks
-of MedleyDB without bleed are dry (`stems`); all other tracks are `spots`.
+For the `medleydb`, `medleydb_raw` and `mixing_secrets` layouts, see `layouts`. The tracks of
+MedleyDB pieces without bleed are dry (`stems`); all other tracks in these layouts are `spots`.
 
 The `phenicx` layout is PHENICX-Anechoic (Miron et al. 2016, CC BY-NC-SA 4.0): four orchestral
 excerpts, anechoic and denoised, in ``audio/<piece>/<instrument><n>.wav``. The tracks are dry
@@ -66,8 +66,8 @@ def make_config(
         layout: one of `LAYOUTS`.
         format: key of `features.MULTITRACK_FORMATS`.
         classes: class names, as a sequence or separated by commas; `all` for every instrument in
-            the folder; None for `labels.ORCHESTRA` or, with a layout of `layouts.READERS`, for
-            `all`. With these layouts, instruments outside the given classes become `other`.
+            the folder; None for `labels.ORCHESTRA` or, with the layouts in `layouts.READERS`, for
+            `all`. With those layouts, instruments outside the given classes become `other`.
 
     Raises:
         UserError: if there is no path, or options are unknown or conflict, or as for

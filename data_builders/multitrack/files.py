@@ -56,7 +56,9 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the class names in the `classes` option (see `builder.make_config`); None for `all`.
+    """Return the class names that the `classes` option selects; None for `all`.
+
+    See `builder.make_config`.
 
     Raises:
         UserError: if the list is empty.
@@ -74,7 +76,7 @@ def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None
 def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | None:
     """Return the track name and the class that a file name stands for.
 
-    Case, spaces, hyphens, underscores, a plural and a leading number are ignored. A trailing
+    Case, spaces, hyphens, underscores, a plural 's' and a leading number are ignored. A trailing
     number, Arabic or Roman, distinguishes players: `03 Violins II` becomes (violin-2, violin).
 
     Args:

@@ -89,7 +89,7 @@ def _check_duration(track: TrackFiles, length_s: float) -> None:
 
 
 def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
-    """Return the known and the measured errors of a track."""
+    """Return the known and measured errors of a track."""
     errors = [musdb18_tracks.errata(name)]
     snr_db = mixture_snr_db(streams)
     if snr_db < MIN_SNR_DB:

@@ -2,7 +2,8 @@
 
 There are 100 training tracks, 14 of which are used for validation by convention, and 50 test
 tracks, in stereo at 44.1 kHz. For academic use only; tracks must not be redistributed. The folder
-`path` may contain any part of the dataset, the edition of 7-second excerpts, or your own tracks:
+`path` may contain any part of the dataset, the edition of 7-second excerpts, or your own tracks, in
+one of these layouts:
 
     {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
     {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
@@ -66,8 +67,8 @@ class Musdb18Config(tfds.core.BuilderConfig):
 def make_config(path: str | os.PathLike) -> Musdb18Config:
     """Return the config of a folder.
 
-    Its name contains a digest of the names, sizes and modification times of the files, so that
-    changed files are prepared again.
+    The config's name contains a digest of the names, sizes and modification times of the files, so
+    that changed files are prepared again.
 
     Raises:
         UserError: if the folder does not exist, or as for `files.find_tracks`.
@@ -137,7 +138,7 @@ def _scan(path: str) -> dict[str, list[TrackFiles]]:
 
 
 def _counts(splits: Mapping[str, Sequence[TrackFiles]]) -> str:
-    """Describe the number of MUSDB18 tracks in each official split, and of other tracks."""
+    """Describe how many tracks are in each official split, and how many are not in MUSDB18."""
     counts = Counter(official_split(track.name) for split in splits.values() for track in split)
     official = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
     others = f", and {counts[None]} not in MUSDB18" if counts[None] else ""

@@ -24,7 +24,7 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """Files of a track: the file and stream number of each of `labels.STREAMS`.
+    """Files of a track: the file and the stream number within it for each of `labels.STREAMS`.
 
     ``origin`` is the name of the file or folder in messages.
     """
@@ -97,7 +97,9 @@ def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
 
 
 def check_header(track: TrackFiles) -> float:
-    """Check the headers of a track's files and return its length in seconds (estimated in a zip).
+    """Check the headers of a track's files and return the track's length in seconds.
+
+    Headers of files in a zip are not checked; the length is estimated from the file size.
 
     Raises:
         UserError: if a file cannot be read or lacks streams, or streams have different lengths.

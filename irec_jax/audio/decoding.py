@@ -1,8 +1,8 @@
 """Audio decoders.
 
 libsndfile (soundfile) decodes uncompressed files, FLAC and Ogg; FFmpeg (PyAV) decodes everything
-else: mp3, m4a, mp4, aac, webm ... File suffixes may be wrong, so they are ignored.
-libsndfile could also decode mp3, but it prints to standard error and stops where files were joined.
+else: mp3, m4a, mp4, aac, webm ... libsndfile could also decode mp3, but it prints to standard error
+and stops where files were joined. File suffixes may be wrong, so they are ignored.
 """
 
 import contextlib
@@ -108,10 +108,10 @@ def _open_soundfile(
 
 
 def missing_stream(stream: int, num_streams: int) -> Damaged:
-    """Return the error for a stream that a file does not contain."""
+    """Return the error to raise if a file does not contain the requested stream."""
     streams = plural(num_streams, "audio stream")
     fault = f"has no audio stream {stream}: it contains {streams}, numbered from 0"
-    return Damaged(fault, "name one of these")
+    return Damaged(fault, "choose an existing stream")
 
 
 def _open_av(
@@ -135,11 +135,12 @@ def _open_av(
     for other in container.streams:
         if other is not stream:  # halves the decoding time of a file with five streams
             other.discard = Discard.all
-    # A stream with invalid parameters has no decoder and lacks these attributes.
+    # A stream with invalid parameters has no decoder, and therefore no rate and no channels.
     if not getattr(stream, "rate", None) or not getattr(stream, "channels", None):
         raise Damaged("contains no readable audio stream")
     header = Info(stream.rate, stream.channels, part.num_samples, num_streams)
-    # These containers state a duration; for a raw stream, FFmpeg guesses it from the bit rate.
+    # These two containers state a duration. For a raw stream, FFmpeg would guess it from the bit
+    # rate.
     if part.kind in ("mp4", "matroska") and container.duration:
         duration_s = container.duration / av.time_base
         if stream.duration is not None and stream.time_base is not None:

@@ -60,9 +60,10 @@ def read(
 
     Raises:
         UserError: the file is missing, empty, truncated or not audio; it lacks the stream or has no
-            samples; samples are NaN or infinite; or joined files differ in rate or channels. A file
-            counts as truncated if its header states more bytes or frames than it holds. Silence is
-            not an error, nor is a header without a length, as in a file written to a pipe.
+            samples; samples are NaN, infinite or above `MAX_SAMPLE`; or joined files differ in rate
+            or channels. A file counts as truncated if its header states more bytes or frames than
+            it holds. Silence is not an error, nor is a header without a length, as in a file
+            written to a pipe.
     """
     with _open(path, stream, []) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz

@@ -1,4 +1,4 @@
-"""Audio files as tracks that are read in parallel."""
+"""Audio files that are read in parallel as the tracks of a recording."""
 
 import concurrent.futures
 import contextlib
@@ -130,8 +130,8 @@ def _read_blocks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
 def prefetch(blocks: Iterator[Any]) -> Iterator[Any]:
     """Yield the blocks, reading each in a thread while the previous one is processed.
 
-    libsndfile reads through Python callbacks that swallow exceptions, so that Ctrl-C in the main
-    thread would be lost, along with some audio. Other threads never receive Ctrl-C.
+    libsndfile reads through Python callbacks that swallow exceptions. In the main thread, Ctrl-C
+    would therefore be lost, along with some audio. Other threads never receive Ctrl-C.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, blocks, None)

@@ -1,4 +1,4 @@
-"""Writing audio files: arrays in one go, tracks and compressed copies block by block.
+"""Writing audio files: arrays in one go, tracks and MP3 files block by block.
 
 Tracks are written to a staging folder and moved to their destination once all are complete.
 """
@@ -109,8 +109,8 @@ def check_output_files(
         overwrite: allow existing files with these names to be replaced.
 
     Raises:
-        UserError: `out` is a file, one of the files is an input (or a link to one), or files with
-            these names exist and `overwrite` is not set.
+        UserError: `out` is a file, one of the names is that of a folder or an input (or a link to
+            an input), or files with these names exist and `overwrite` is not set.
     """
     real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
@@ -133,7 +133,7 @@ def check_output_files(
 def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
     """Create a hidden folder within `out` for files being written, and remove it at the end.
 
-    Only a killed process leaves the folder behind; the next process removes it.
+    A killed process leaves the folder behind; the next process to write to `out` removes it.
 
     Args:
         out: output folder; created if missing, and removed again if it stays empty.

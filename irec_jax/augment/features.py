@@ -24,11 +24,11 @@ class Augment:
     Attributes:
         mix: probability of adding another example of the batch to an example; the result has the
             labels of both.
-        mix_db: range of the level of the added example, drawn from -mix_db..0 dB.
+        mix_db: range of the gain of the added example, drawn from -mix_db..0 dB.
         stretch, pitch_semitones: time stretch and pitch shift, which are independent of each other;
             see `augment.tempo.change_tempo`.
         gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
-        polarity: invert the sign of half of the examples.
+        polarity: whether to invert the sign of each example with a probability of 0.5.
         speed_semitones: largest change in speed, and thus in pitch, in semitones.
         distortion: probability of saturation.
         compression: probability of dynamic range compression.
@@ -98,8 +98,8 @@ class Augment:
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "batch classes"]]:
         """Mix some examples with their neighbours in the batch and combine the labels.
 
-        Batches are shuffled, so neighbours are random. Examples 2 i and 2 i + 1 are neighbours
-        on the same device. A mixture has the same peak as the example before mixing.
+        Batches are shuffled, so neighbours are random. Examples 2 i and 2 i + 1 of a device
+        are neighbours. A mixture has the same peak as the example before mixing.
 
         Args:
             keys: random key of each example.

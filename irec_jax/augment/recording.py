@@ -13,7 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 #: Equaliser frequencies in Hz; gains are interpolated between them on a logarithmic frequency axis.
 EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-#: Points on a logarithmic frequency axis at which gains are computed, from this frequency on.
+#: Number of points at which gains are computed on a log-frequency axis, and its lowest frequency.
 _NUM_GAINS, _LOWEST_HZ = 48, 20.0
 #: Length of a room response in seconds.
 ROOM_S = 0.5
@@ -39,7 +39,7 @@ def convolve(
 ) -> Float[Array, " samples"]:
     """Return a waveform as if recorded by another microphone in another room.
 
-    All filters are applied at once, in the frequency domain.
+    All filters are applied together in the frequency domain.
 
     Args:
         key: random key.
@@ -50,7 +50,8 @@ def convolve(
         band_limit: probability of a low-pass filter between 2.5 and 10 kHz, and, drawn separately,
             of a high-pass filter between 40 and 350 Hz.
         room: probability of a synthetic room: direct sound plus exponentially decaying noise with a
-            reverberation time of 0.08 to 0.8 s and a level of -25 to 3 dB relative to it.
+            reverberation time of 0.08 to 0.8 s and a level of -25 to 3 dB relative to the direct
+            sound.
         noise_db: level of the strongest noise relative to the RMS of the clip. Half of the clips
             get noise with a level between -60 dB and `noise_db` and a random spectral slope. None
             for no noise.
@@ -63,7 +64,7 @@ def convolve(
     frequencies_hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz).astype(np.float32)
     log_hz = np.log(np.maximum(frequencies_hz, 1.0))
     if equaliser_db or band_limit:
-        # The gains are smooth: compute them at few frequencies, and interpolate.
+        # The gains are smooth: compute them at a few frequencies and interpolate.
         grid = np.linspace(np.log(_LOWEST_HZ), np.log(sample_rate_hz / 2), _NUM_GAINS)
         log_gains = jnp.zeros(_NUM_GAINS)
         if equaliser_db:
@@ -159,7 +160,7 @@ def _peak(waveform: Float[Array, " samples"]) -> Float[Array, ""]:
 def change_speed(
     key: PRNGKeyArray, waveform: Float[Array, " samples"], *, semitones: float
 ) -> Float[Array, " samples"]:
-    """Play a waveform up to `semitones` faster or slower, which also shifts its pitch and timbre.
+    """Play a waveform faster or slower by up to `semitones`, which also shifts pitch and timbre.
 
     Samples are interpolated linearly. If played faster, the waveform is looped to fill its original
     length.
@@ -179,7 +180,7 @@ def _interpolation(
 ) -> Float[np.ndarray, "points bins"]:
     """Return the weights of linear interpolation; the first and last value hold beyond the grid.
 
-    A product with this matrix takes a fraction of the time of indexing on CPUs.
+    On CPUs, a product with this matrix takes a fraction of the time that indexing takes.
     """
     distances = np.abs(np.clip(positions, grid[0], grid[-1]) - grid[:, None])
     return np.maximum(0.0, 1.0 - distances / (grid[1] - grid[0])).astype(np.float32)
@@ -210,7 +211,7 @@ def _band_limit(
 def _room(
     key: PRNGKeyArray, size: int, sample_rate_hz: float, probability: float
 ) -> Float[Array, " {size}"]:
-    """Return a room response: a unit impulse and, with this probability, decaying noise."""
+    """Return a room response: a unit impulse and, with the given probability, decaying noise."""
     use_key, decay_key, level_key, noise_key = jax.random.split(key, 4)
     length = math.ceil(ROOM_S * sample_rate_hz)
     decay_s = jnp.exp(_log_uniform(decay_key, _DECAY_S))

@@ -23,10 +23,10 @@ class StemAugment:
 
     Attributes:
         gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
-        polarity: invert the sign of half of the stems.
-        mixture_polarity: invert the sign of half of the mixtures, together with all their stems.
-            Features without phase are unaffected.
-        reversal: reverse half of the examples in time.
+        polarity: whether to invert the sign of each stem with a probability of 0.5.
+        mixture_polarity: whether to invert the sign of all stems of an example, and thus of its
+            mixture, with a probability of 0.5. Features without phase are unaffected.
+        reversal: whether to reverse each example in time with a probability of 0.5.
         stretch, pitch_semitones, whole_semitones: see `augment.tempo.change_tempo`.
     """
 

@@ -18,7 +18,7 @@ SEMITONES = 12
 
 
 def check_tempo(stretch: Sequence[float], pitch_semitones: float) -> tuple[float, ...]:
-    """Return `augment.stretch` as a tuple; raise UserError if it or the pitch is out of range."""
+    """Return `augment.stretch` as a tuple; raise UserError if it or the shift is out of range."""
     if not 0 <= pitch_semitones <= SEMITONES:
         raise UserError(f"augment.pitch_semitones={pitch_semitones}: expected 0 to {SEMITONES}")
     if len(stretch) != 2 or not 0.5 <= stretch[0] <= stretch[1] <= 1:
@@ -47,7 +47,7 @@ def change_tempo(
             slowed down to T samples without changing their pitch.
         pitch_semitones: range of the pitch shift (at most 12), drawn uniformly from
             -pitch_semitones..pitch_semitones; the duration does not change.
-        whole_semitones: draw only whole numbers of semitones.
+        whole_semitones: whether to draw only whole numbers of semitones.
     """
     if stretch == (1.0, 1.0) and not pitch_semitones:
         return signals

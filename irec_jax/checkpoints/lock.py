@@ -1,9 +1,9 @@
 """Locks that prevent two runs from writing to the same workdir.
 
 The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
-renews its modification time. Another run takes over a lock that has not been renewed for two
-minutes. It does so immediately if the owner was a process on the same machine that ended without
-releasing the lock, or if the owner belonged to the same scheduler job on another machine: a
+renews the modification time of the file. Another run takes over a lock that has not been renewed
+for two minutes. It does so immediately if the owner was a process on the same machine that ended
+without releasing the lock, or if the owner belonged to the same scheduler job on another machine: a
 scheduler restarts a job only after it has ended.
 
 In a remote folder (`irec_jax.remote`) the file contains the time of the last renewal, because
@@ -193,7 +193,7 @@ def _is_alive(pid: object) -> bool:
 
 
 def _machine() -> str:
-    """Return an identifier of this machine since its last boot, and of this container.
+    """Return an identifier of this machine, its last boot and this container.
 
     Process ids can only be compared if the identifiers are equal.
     """
@@ -205,7 +205,7 @@ def _machine() -> str:
 
 
 def _job() -> str | None:
-    """Return the scheduler's name for this job, which does not change on a restart."""
+    """Return the scheduler's identifier for this job, which does not change on a restart."""
     return os.environ.get("IREC_JOB") or os.environ.get("SLURM_JOB_ID")
 
 

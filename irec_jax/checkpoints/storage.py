@@ -32,7 +32,7 @@ class Checkpoints:
     """Context manager for the checkpoints of a run.
 
     If the latest checkpoint is damaged and there is an earlier one, the damaged one is renamed and
-    not used. The end of the block waits until the last save is complete.
+    not used. At the end of the block, the program waits until the last save is complete.
 
     Attributes:
         note: a message about the renamed checkpoint, or "".

@@ -5,7 +5,7 @@ config.json         the resolved config, including the dtype of the network's co
 dataset.json        fingerprint of the data, see `data.fingerprint`
 class_weights.json  weights of the classes in the loss, if `loss.class_weights` is set
 checkpoints/N/      state after N steps: the latest one and the best one by validation
-system.json         settings needed to apply the parameters: front end, classes, ...
+system.json         settings needed to apply the trained network: front end, classes, ...
 tensorboard/        scalars, images and sounds
 report.json         scores; report.html and report.md show them with plots
 seed_N/             the same files for each seed of a run with repeats
@@ -167,7 +167,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Record the config to which a workdir belongs; see `check_workdir`."""
+    """Record the config of a workdir; see `check_workdir`."""
     write_json(workdir / "config.json", config)
 
 

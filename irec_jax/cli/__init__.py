@@ -39,7 +39,7 @@ COMMANDS = {
 _CONTINUES = "run the same command again to continue"
 _STARTS_OVER = "run the same command again to start over"
 _KEEPS_FILES = "the results of finished files are kept"
-#: Command -> end of the message after an interrupt. `recognize` prints a message of its own.
+#: Command -> end of the message after an interrupt. `recognize` prints its own message.
 AFTER_INTERRUPT = {
     "explain": _KEEPS_FILES,
     "separate": _KEEPS_FILES,

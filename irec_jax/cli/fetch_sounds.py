@@ -140,7 +140,7 @@ def _unpack_apt(package: str, folder: Path) -> Path:
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:
-    """Run a package client; raise UserError if it is missing or fails."""
+    """Run a command; raise UserError if its program is missing or fails."""
     try:
         result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError:

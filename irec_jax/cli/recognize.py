@@ -85,7 +85,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--threshold",
         default="fixed",
-        help="fixed (default), validation, validation_per_class, or a number from 0 to 1",
+        help="score threshold: fixed (default), validation, validation_per_class, or a number from "
+        "0 to 1",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The HTML page of `irec recognize`, rewritten as each file is processed."""
+"""The HTML page of `irec recognize`, rewritten as files are processed."""
 
 import shutil
 import tempfile

@@ -1,8 +1,8 @@
 """Crosstalk in multitrack recordings: estimation, reduction, simulation (Seipel 2018, chapter 3).
 
-All of it is signal processing without training. `debleed_array` and `streaming` pass J tracks
-through STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram` ->
-`estimate` -> `reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the
+The methods use only signal processing and are not trained. `debleed_array` and `streaming` pass J
+tracks through STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram`
+-> `estimate` -> `reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the
 result into labels that state which instrument plays when.
 """
 

@@ -1,6 +1,7 @@
 """Instrument activity and labels of multitrack recordings (Seipel 2018, section 4.3).
 
-The activity of a track is the RMS of its frames after crosstalk reduction, divided by its maximum.
+The activity of a track in a frame is the RMS after crosstalk reduction, divided by the track's
+largest RMS.
 An instance consists of consecutive frames and is labelled with every class whose activity reaches a
 threshold in at least one of them.
 """
@@ -20,8 +21,8 @@ from irec_jax.errors import UserError
 
 #: Samples per frame: 23.2 ms at 44.1 kHz.
 FRAME_LENGTH = 1024
-#: Level relative to a track's peak activity, from which the track counts as playing. This was the
-#: best threshold for most instance lengths on the training pieces of `gm_multitrack`.
+#: Minimum level at which a track counts as playing, in dB relative to its peak activity. This was
+#: the best threshold for most instance lengths on the training pieces of `gm_multitrack`.
 DEFAULT_THRESHOLD_DB = -20.0
 _CHUNK_FRAMES = 64
 
@@ -60,9 +61,9 @@ def track_activity(
         Activity from 0 to 1, where 1 is the maximum of each track; 0 for silent tracks.
 
     Raises:
-        UserError: two tracks are identical except for their level, so that crosstalk reduction
+        UserError: if two tracks are identical except for their level, so that crosstalk reduction
             would remove both.
-        ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
 
     def blocks() -> Iterator[np.ndarray]:
@@ -159,7 +160,7 @@ def _peaks(blocks: Iterable[np.ndarray], num_samples: int) -> np.ndarray:
     """Return the peak of each track, (J,).
 
     Raises:
-        ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
     peaks, num_read = np.zeros(1, np.float32), 0
     for block in blocks:

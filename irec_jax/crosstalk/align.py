@@ -39,7 +39,8 @@ MAX_DELAY_FRAMES = 0.375
 _SHARPNESS = 32
 _ACTIVE = 1e-6  # bins below this fraction of a track's maximum power are silent
 _MAX_ROUNDS = 8
-# Convergence: maximum fraction of changed delays, and maximum relative change of mean amplitude.
+# Convergence: maximum fraction of changed delays, and maximum relative change of the amplitudes
+# (mean change divided by mean amplitude).
 _TOLERANCE = 0.01
 # Maximum |a_lj a_jl|: the path to another microphone and back attenuates at any track levels.
 _MAX_RETURN = 0.99**2
@@ -55,7 +56,7 @@ def estimate_direct_sound(
     window: str,
     solver: str = "nnls",
 ) -> tuple[Float64[np.ndarray, "tracks tracks"], Int64[np.ndarray, "tracks tracks"]]:
-    """Estimate amplitudes and delays of the direct sound of every track in every microphone.
+    """Estimate the amplitude and the delay of each track's direct sound in every microphone.
 
     Args:
         spectra: spectra of all microphones, in chunks of equal shape; half a minute of audio is

@@ -100,7 +100,7 @@ def estimate(
         and the weights of silent tracks are zero.
 
     Raises:
-        UserError: unknown solver or option.
+        UserError: if the solver or an option is unknown.
     """
     return registry.create("solver", SOLVERS, solver, gram=gram, **options)
 
@@ -164,8 +164,8 @@ def momentum_descent(
         gram: (..., tracks, tracks).
         max_steps: maximum number of steps m.
         tolerance: delta of (3.6) relative to the target's own energy. A target has converged when a
-            step changes Theta by less, unless momentum holds a weight at zero that the gradient
-            would raise. An increase of Theta, caused by overshooting, counts as a change.
+            step changes Theta by less than delta, unless momentum holds a weight at zero that the
+            gradient would raise. An increase of Theta, caused by overshooting, counts as a change.
         initial: lambda(0), with the shape of `gram`; None for zeros.
     """
     gram = _check_gram(gram)

@@ -42,7 +42,7 @@ def gains(
 
     Args:
         magnitudes: X, >= 0.
-        weights: lambda, zero diagonal.
+        weights: lambda, with zero diagonal.
         **options: keyword arguments of `continue_gains`.
     """
     *batch, num_tracks, _, num_bins = magnitudes.shape
@@ -73,7 +73,7 @@ def continue_gains(
 
     Args:
         magnitudes: X, >= 0.
-        weights: lambda, zero diagonal.
+        weights: lambda, with zero diagonal.
         memory: state after the previous frame; `suppression.start` at the beginning.
         strength: factor applied to the estimated crosstalk.
         floor: minimum gain, 0 to 1.
@@ -86,7 +86,7 @@ def continue_gains(
         crosstalk.
 
     Raises:
-        UserError: unknown method.
+        UserError: if the method is unknown.
     """
     gain_function = registry.find("method", METHODS, method)
     chex.assert_shape(weights, (magnitudes.shape[-3],) * 2)
@@ -114,7 +114,7 @@ def reduce(
 
     Args:
         spectra: STFT of the tracks.
-        weights: lambda, zero diagonal.
+        weights: lambda, with zero diagonal.
         **options: keyword arguments of `continue_gains`.
     """
     return gains(magnitude(spectra), weights, **options) * spectra

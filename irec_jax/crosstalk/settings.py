@@ -27,21 +27,22 @@ class Settings:
     Attributes:
         frame_length, hop_length: STFT frame and hop in samples; the hop is at most half a frame.
         window: a name in `irec_jax.dsp.window_functions.WINDOWS`.
-        align: first remove the direct sound of the other tracks by its delay and phase; see
+        align: first remove the direct sound of the other tracks, using its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: solver for the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
         strength: factor applied to the estimated crosstalk; higher values reduce more crosstalk but
             cause more artefacts.
         floor: minimum gain of a bin, 0 to 1, applied after alignment.
         method: 'subtraction', 'mask' or 'mmse'; see `irec_jax.crosstalk.reduce`.
-        prior_s: time constant in seconds of the a-priori SNR of method 'mmse'; longer ones leave
-            less musical noise but blur onsets. The default is Ephraim and Malah's, 0.98 per 8 ms.
+        prior_s: time constant in seconds of the a-priori SNR of method 'mmse'; longer times
+            leave less musical noise but blur onsets. The default is Ephraim and Malah's value, 0.98
+            per 8 ms.
         smoothing_s: time constant in seconds for averaging gains over time, which reduces musical
             noise; 0 for no averaging.
         band_edges_hz: edges in Hz between bands with separate weights; empty for a single band.
 
     Raises:
-        UserError: a value out of range or an unknown name.
+        UserError: if a value is out of range or a name is unknown.
     """
 
     frame_length: int = 4096
@@ -90,7 +91,7 @@ class Settings:
         """Return the first bin of each band and the bin after its last one.
 
         Raises:
-            UserError: a band contains no bins.
+            UserError: if a band contains no bins.
         """
         num_bins = self.frame_length // 2 + 1
         bin_hz = sample_rate_hz / self.frame_length
@@ -120,10 +121,10 @@ class Crosstalk(NamedTuple):
     weights: Float[np.ndarray, "bands tracks tracks"]
 
     def inverse_mixing(self) -> Float[np.ndarray, "tracks tracks"]:
-        """Return the estimate of the inverse mixing matrix A^-1 (section 3.3.2).
+        """Return an estimate of the inverse mixing matrix A^-1 (section 3.3.2).
 
-        This is the inverse of the direct-sound amplitudes. If no track has direct sound in another
-        track, it is I - Lambda instead, with the weights Lambda averaged over bands.
+        This is the inverse of `amplitudes`. If no track has direct sound in another track, it is
+        I - Lambda instead, with the weights Lambda averaged over bands.
         """
         identity = np.eye(len(self.amplitudes))
         if np.array_equal(self.amplitudes, identity):

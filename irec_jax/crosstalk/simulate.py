@@ -1,4 +1,4 @@
-"""Simulation of spot microphones with crosstalk from dry tracks (Seipel 2018, section 3.3.1)."""
+"""Simulation of spot microphone signals with crosstalk (Seipel 2018, section 3.3.1)."""
 
 import functools
 
@@ -61,7 +61,7 @@ def delays_samples(
         Delays, rounded to samples; 0 where the amplitude is 1.
 
     Raises:
-        UserError: unknown law.
+        UserError: if the law is unknown.
     """
     distance = registry.find("distance law", DISTANCE_LAWS, law)
     mixing = np.asarray(mixing, np.float64)
@@ -87,9 +87,9 @@ def simulate(
         delays: d in samples, non-negative.
 
     Returns:
-        Spots, normalised jointly to a maximum peak of 1 (silence stays silent), and the gain of
-        this normalisation: the spots contain the sources as ``gain * tracks``. The spots are as
-            long as the tracks.
+        Spots, as long as the tracks and normalised jointly to a maximum peak of 1 (silence stays
+        silent), and the gain of this normalisation: the spots contain the sources as
+        ``gain * tracks``.
     """
     time = jnp.arange(tracks.shape[-1])
 

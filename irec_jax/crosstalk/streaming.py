@@ -26,7 +26,7 @@ from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
 
 CHUNK_FRAMES = 64
-#: Number of chunks, spread over a recording, used to estimate direct sound; 30 s by default.
+#: Number of chunks, spread over a recording, used to estimate direct sound; about 30 s by default.
 ALIGNMENT_CHUNKS = 11
 # Minimum number of frames for an estimate.
 _MIN_FRAMES = 8
@@ -73,7 +73,7 @@ def analyse(
         The estimated crosstalk, which is zero for tracks shorter than `min_samples`.
 
     Raises:
-        UserError: two tracks are identical except for their level; each would remove the other.
+        UserError: if two tracks are identical except for their level; each would remove the other.
     """
     products: list[np.ndarray] = []
     total = _num_frames(num_samples, settings)
@@ -172,7 +172,8 @@ def debleed_array(
     """Reduce the crosstalk between tracks.
 
     Args:
-        tracks: (tracks, samples), two or more microphones of one performance.
+        tracks: (tracks, samples), signals of two or more microphones that recorded the same
+            performance.
         settings: settings of the reduction; None for the defaults.
 
     Returns:
@@ -222,7 +223,7 @@ def _chunks(
     The last chunk is zero-padded.
 
     Raises:
-        ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
     step = CHUNK_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length

@@ -84,8 +84,8 @@ def decision_directed(
         xi(n) = weight A(n - 1)^2 / C(n)^2 + (1 - weight) max(gamma(n) - 1, 0)             (51)
 
     xi is at least `MIN_PRIOR`. The paper, which assumes stationary noise, takes the denominator of
-    the first term from frame n - 1. Crosstalk starts and stops, so here it is taken from the frame
-    that the gain applies to. In the first frame, A^2 / C^2 is set to 1.
+    the first term from frame n - 1. Crosstalk starts and stops, so here the denominator is taken
+    from the frame that the gain applies to. In the first frame, A^2 / C^2 is set to 1.
 
     Args:
         magnitudes: X >= 0.

@@ -1,4 +1,4 @@
-"""Baseline: crosstalk reduction with Wiener filters, after KAMIR.
+"""Baseline: crosstalk reduction with Wiener filters, based on KAMIR.
 
 Prätzlich, Bittner, Liutkus and Müller, 'Kernel additive modeling for interference reduction in
 multi-channel music recordings', ICASSP 2015. The interference between microphones and the power
@@ -37,15 +37,15 @@ def wiener(
 ) -> tuple[Complex[Array, "*batch tracks frames bins"], Float[Array, "*batch tracks tracks"]]:
     """Reduce crosstalk between tracks with one source per microphone.
 
-    The power spectrograms V_l = |Z_l|^2 are modelled by those of the sources, P_j, and the
-    interference matrix Lambda >= 0 with ones on its diagonal:
+    The power spectrograms V_l = |Z_l|^2 are modelled by the power spectrograms P_j of the
+    sources and the interference matrix Lambda >= 0, which has ones on its diagonal:
 
         M_l(n, k) = sum_j Lambda_lj P_j(n, k)
 
     Starting from P_j = V_j and Lambda_lj = initial, each iteration (i) filters each microphone
     signal to keep only its own source, (ii) averages the power of the result over a kernel of
-    neighbouring frames, and (iii) applies the multiplicative update that reduces the
-    Kullback-Leibler divergence D(V || M) to Lambda, with M computed from the new P:
+    neighbouring frames, and (iii) updates Lambda multiplicatively to reduce the Kullback-Leibler
+    divergence D(V || M), with M computed from the new P:
 
         P_j       <- kernel mean of  (P_j / M_j)^2 V_j
         Lambda_lj <- Lambda_lj  sum_{n,k} (V_l / M_l) P_j  /  sum_{n,k} P_j
@@ -54,8 +54,8 @@ def wiener(
 
     Differences from the paper: each source has one close microphone; Lambda is constant over
     frequency; the kernel is a mean over time, not a median (on music with simulated crosstalk it
-    improves results as much as the median and does less damage); and every track is divided by its
-    mean power first, so that the levels of the tracks have no effect.
+    improves results as much as the median and damages the sources less); and the power spectrogram
+    of each track is first divided by its mean, so that the levels of the tracks have no effect.
 
     Args:
         spectra: Z, complex (..., tracks, frames, bins).
@@ -66,7 +66,7 @@ def wiener(
 
     Returns:
         Spectra with reduced crosstalk, and Lambda: the power of source j in microphone l relative
-        to microphone j; 0 if either track is silent.
+        to its power in microphone j; 0 if either track is silent.
     """
     chex.assert_shape(spectra, (..., None, None, None), custom_message="spectra: (J, frames, bins)")
     if not jnp.iscomplexobj(spectra):

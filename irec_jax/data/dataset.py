@@ -34,7 +34,7 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        train: training clips, which also provide the validation and test clips if those are None.
+        train: training clips; if `validation` or `test` is None, its clips are taken from them.
         test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
         test_split: description of the test split for reports.
@@ -201,7 +201,8 @@ def _open_split(
 ) -> Clips:
     """Return the clips of a split, or of a part of it, that have at least one selected class.
 
-    With `channels` "separate", each channel is an example; otherwise channels are averaged.
+    With `channels` "separate", each channel becomes a separate example; otherwise, the channels of
+    a clip are averaged.
     """
     index = data_builders.clip_index(builder, split)
     source = builder.as_data_source(split)

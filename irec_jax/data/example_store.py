@@ -209,7 +209,7 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
     if not done.all():
         raise UserError(
             f"{folder}: interrupted after {int(done.sum())} of {len(done)} examples; repeat the "
-            "command that writes it"
+            "command that writes the store"
         )
     rows = {name: row for row, name in enumerate(description["ids"])}
     return ExampleStore(folder, contents, rows, values)

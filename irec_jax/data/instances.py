@@ -1,6 +1,6 @@
 """Instances of multitrack pieces: short windows with labels that change over time.
 
-An instance is labelled with the instruments whose activity in it exceeds a threshold (Seipel 2018,
+An instance is labelled with the instruments whose activity in it reaches a threshold (Seipel 2018,
 sections 4.3.1 and 4.3.2); see `crosstalk.activity`. Instances are `Clips` of one window each; their
 `songs` are the pieces.
 """
@@ -124,16 +124,16 @@ def make_instances(
     complete: bool,
     threshold_db: float,
 ) -> Clips:
-    """Return the instances of pieces, in order.
+    """Divide pieces into instances, in order.
 
     Args:
         labelled: the pieces.
-        indices: the pieces to use.
+        indices: indices of the pieces to use.
         window_samples: length of the windows.
         label_samples: length of the central part of a window, which the labels describe.
         hop_samples: distance between the starts of successive central parts.
         complete: leave out instances that extend beyond the end of a piece, except the first.
-        threshold_db: level, relative to an instrument's maximum, above which it counts as playing.
+        threshold_db: level, relative to a track's maximum, from which it counts as playing.
     """
     piece, starts, labels = [], [], []
     num_frames = -(-label_samples // activity.FRAME_LENGTH)

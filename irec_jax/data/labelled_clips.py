@@ -1,4 +1,4 @@
-"""Labelled clips, held as arrays and a read function, and windows of clips."""
+"""Labelled clips, held as arrays and a read function, and their windows and bags."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 
 
 class Selectable:
-    """Base class of dataclasses that hold arrays (N, ...) and a function ``read(i, ...)``."""
+    """Base class for dataclasses that hold arrays (N, ...) and a function ``read(i, ...)``."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
     read: Callable[..., Any]
@@ -135,7 +135,7 @@ def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def window_positions(
     num_samples: np.ndarray, *, window_samples: int, hop_samples: int
 ) -> np.ndarray:
-    """Return the positions of the training windows that fit in their clips, one every hop.
+    """Return the positions of all windows that fit in their clips, one every hop.
 
     A window that exceeds its clip by at most a thousandth of the window length still counts as
     fitting, since clips of 3 s are often a sample short. A clip shorter than a window has one

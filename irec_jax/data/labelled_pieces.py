@@ -1,4 +1,4 @@
-"""Mixes and activities of the pieces of a multitrack dataset, stored beside the prepared dataset.
+"""Mixes and activities of the pieces of a multitrack dataset, stored in the dataset's folder.
 
     labelled-DIGEST/00007-mix.npy        int16 (T,), the mean of the two channels of the mix
     labelled-DIGEST/00007-activity.npy   float32 (J, F), the activity of each track
@@ -35,8 +35,8 @@ class LabelledPieces:
         names: unique names of the pieces.
         mixes: for each piece, int16 (T,).
         peaks: (N,) peak of each mix on a scale of 0..1; 1 for silence.
-        activity: for each piece, float32 (K, F): RMS of the loudest track of a class in each frame,
-            relative to the maximum of that track, 0..1; 0 for a class without tracks.
+        activity: for each piece, float32 (K, F): RMS of each frame relative to the track's maximum,
+            0..1; the largest value among the tracks of a class, or 0 if there are none.
     """
 
     names: tuple[str, ...]

@@ -98,7 +98,7 @@ class Pieces:
         )
 
     def note_activity(self, index: int, *, frame_length: int) -> np.ndarray | None:
-        """Return the frames in which each track of a piece holds a note.
+        """Return whether each track of a piece plays a note in each frame.
 
         Args:
             index: index of the piece.

@@ -23,7 +23,7 @@ _ENDLESS = 2**48
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomAccessBatches(abc.ABC):
-    """Base class of random-access batches of windows.
+    """Base class for random-access batches of windows.
 
     An epoch is one pass over the data, or as many passes as are needed for `min_steps_per_epoch`;
     `max_steps_per_epoch` shortens the passes.
@@ -104,10 +104,10 @@ class RandomAccessBatches(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Batches(RandomAccessBatches):
-    """Batches of windows of clips.
+    """Batches of windows cut from clips.
 
     Clips are divided into windows by `window_positions`, without overlap if `hop_samples` is 0;
-    short windows are zero-padded. The last batch of an epoch is padded with examples whose mask is
+    short windows are zero-padded. The last batch of a pass is padded with examples whose mask is
     0, so that every pass over the data contains every window once. With `shuffle`, each pass has
     a different order. With `class_weights` (K,), a batch also has the `weight` of each example; see
     `losses.example_weights`.

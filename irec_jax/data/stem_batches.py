@@ -29,10 +29,10 @@ class _Excerpts(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StemBatches(RandomAccessBatches):
-    """Batches of excerpts of tracks.
+    """Batches of excerpts from tracks.
 
     With `shuffle` (training), every example is a random excerpt. The number of examples in a pass
-    is the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
+    is the total length of all tracks in windows, rounded up to full batches. The concatenated
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
     equally likely. With probability `remix`, a track and start are instead drawn for each stem of

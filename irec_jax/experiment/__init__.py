@@ -48,11 +48,11 @@ def run(
     Args:
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
-        folder: the workdir, which may be a URL; repeats are stored in its `seed_N` folders.
+        folder: the workdir, which may be a URL; several repeats are stored in its `seed_N` folders.
         mode: 'train' trains (resuming from a checkpoint if there is one) and evaluates; 'eval' only
             evaluates the trained parameters.
         part: (I, N) to run only every N-th repeat, starting with the I-th, as one job of an array.
-        collect: run nothing and report on the repeats that have finished.
+        collect: whether to report on the repeats that have finished instead of running any.
 
     Returns:
         The report. For several repeats, it is the report of the first one, with a summary of all
@@ -94,8 +94,8 @@ def run(
 def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.ConfigDict:
     """Return the config with an explicit `model.dtype`.
 
-    None is replaced by the type with which training in the workdir began or, in a new workdir, by
-    the default type of this device.
+    None is replaced by the dtype recorded in the workdir or, in a new workdir, by the default dtype
+    of this device.
     """
     if config.model.get("dtype", "") is not None:
         return config

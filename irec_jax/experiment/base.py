@@ -147,7 +147,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         """Return the training step, mapped over all devices and compiled once for all repeats.
 
         Args:
-            cut, scan: see `step.several_steps`; `cut` is the same function for all repeats.
+            cut, scan: see `step.several_steps`; `cut` must be the same for all repeats.
         """
         kind = cut is not None, scan
         if kind not in self._train_steps:
@@ -162,7 +162,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return self._train_steps[kind]
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
-        """Return the batch arguments that all tasks share."""
+        """Return the arguments of `Batches` and `StemBatches` that all tasks share."""
         training = self.config.training
         return dict(
             window_samples=self.task.window_samples,
@@ -283,7 +283,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def train(
         self, splits: data.Splits[Examples], folder: Path, seed: int
     ) -> tuple[Any, Any, loop.Progress]:
-        """Train a model; return its best parameters and state, on the host, and the progress."""
+        """Train a model; return the parameters and state to keep (on the host) and the progress."""
         config, task = self.config, self.task
         batches = self.training_batches(splits.training, folder, seed=seed)
         valid_batches = self.batches(splits.validation, shuffle=False)

@@ -86,7 +86,7 @@ def _load(
 
 
 def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that determine the output of a system, by key and as JSON types.
+    """Return the settings that determine the output of a system, as JSON values by key.
 
     Args:
         system: `task`, `sample_rate_hz`, `frontend` and `config` of `system.json`.

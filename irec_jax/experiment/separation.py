@@ -88,7 +88,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _score(
         self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example | None]:
-        """Score the tracks, divided among the processes.
+        """Score the tracks; each process scores a share of them.
 
         Returns:
             The scores of all tracks (on every process), and spectrograms of the first track whose

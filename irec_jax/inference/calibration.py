@@ -16,7 +16,7 @@ _PRIOR = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Calibrated probabilities, sigmoid(scale * logit(p) + offset).
+    """Calibration of probabilities p as sigmoid(scale * logit(p) + offset).
 
     This is temperature scaling (Guo et al. 2017) with an additional offset per class, because
     classes may be rarer or harder to recognise than in training.

@@ -176,7 +176,7 @@ def average_overlaps(
     frontend: SpectrogramDb,
     window_samples: int,
 ) -> Iterator[Float[np.ndarray, "channels bins _frames"]]:
-    """Yield, in order, the weighted averages of the features of overlapping windows.
+    """Yield features averaged over overlapping windows, in order.
 
     Args:
         window_features: the index of the first frame and the features of each window.

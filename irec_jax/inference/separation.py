@@ -331,7 +331,7 @@ def _num_frames_before(frontend: SpectrogramDb) -> int:
 
 
 def _num_new_frames(num_window_frames: int, num_before: int) -> int:
-    """Return the distance between segments in frames, at least one window and two cross-fades."""
+    """Return the distance between segments in frames: one window, but at least two cross-fades."""
     return max(num_window_frames, 2 * num_before)
 
 

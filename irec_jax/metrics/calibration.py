@@ -39,7 +39,7 @@ def top_calibration_error(
     *,
     num_bins: int = 15,
 ) -> float:
-    """Return the expected calibration error of the most probable class of each clip.
+    """Return the expected calibration error over the most probable class of each clip.
 
     Most classes are absent from a clip and rightly have low probabilities. A mean over all classes
     therefore hides the error of the most probable class, which users notice first.

@@ -2,8 +2,8 @@
 
 Clips of the same song are not independent, so songs are drawn with replacement together with all
 their clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums over
-songs, so each resample can be represented by a vector of song weights. A single matrix product with
-the counts per song then evaluates all resamples.
+songs, so each resample can be represented by a vector of song weights. A matrix product of these
+vectors with the counts per song then evaluates many resamples at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int, Shaped
 
 from irec_jax.metrics import multilabel
 
-#: Maximum number of song weights in memory at a time: 32 MB of float64.
+#: Maximum number of song weights in memory at a time (32 MB in float64).
 _MAX_WEIGHTS = 4_000_000
 
 

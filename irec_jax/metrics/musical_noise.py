@@ -1,6 +1,6 @@
-"""Musical noise, measured by the kurtosis of STFT bins.
+"""Musical noise, measured by the kurtosis of the power in STFT bins.
 
-Suppression of an unwanted sound can leave isolated bins, which are heard as short random tones.
+Suppressing an unwanted sound can leave isolated bins, which are heard as short random tones.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape, ratio_db
 
-#: Minimum number of frames for measuring a kurtosis, which cannot exceed the number of frames.
+#: Minimum number of frames. The kurtosis cannot exceed the number of frames it is measured from.
 MIN_FRAMES = 16
 # Bins with less than this fraction of the power of the loudest bin are considered inaudible.
 _MIN_POWER = 1e-6

@@ -44,7 +44,7 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum total size of G and its factor in bytes; the limit is half of the memory if lower.
+#: Maximum total size of G and its factor in bytes; half of the memory if that is lower.
 _MAX_BYTES = 2**34
 
 
@@ -206,7 +206,7 @@ def energy(
 
 
 def _memory_bytes() -> int:
-    """Return the size of this machine's memory."""
+    """Return the size of this machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

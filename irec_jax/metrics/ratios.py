@@ -19,7 +19,7 @@ _LARGEST_SAMPLE = 1e100
 def double_precision() -> Iterator[None]:
     """Enable float64 in JAX; must not be used inside `jax.jit`.
 
-    TPUs do not support float64 FFTs, so the computation runs on the CPU of a TPU host.
+    TPUs do not support float64 FFTs, so on a TPU host, the computation runs on the CPU.
     """
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     with jax.enable_x64(True), jax.default_device(device):

@@ -19,12 +19,12 @@ def si_sdr(
 ) -> Float64[np.ndarray, "..."]:
     """Return the SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
 
-    Unlike `bss_sdr`, the SI-SDR permits only a gain and not a filter.
+    Unlike `bss_sdr`, the SI-SDR permits only a gain, not a filter.
 
     Args:
         reference: reference signals s, (..., samples).
         estimated: estimated signals e, of the same shape.
-        zero_mean: whether to subtract the mean over the samples from both signals first.
+        zero_mean: whether to subtract the mean from each signal first.
 
     Returns:
         The SI-SDR of each signal. It is NaN if the reference is silent (or constant, with

@@ -101,9 +101,9 @@ def auc_standard_error(
     """Return the standard error of the area A under a ROC curve.
 
     SE = sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with
-    Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2), which
-    assumes exponentially distributed scores. A 95 % interval is A ± 1.96 SE. Clips of the same song
-    are treated as independent.
+    Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2). These
+    equations assume exponentially distributed scores. A 95 % interval is A ± 1.96 SE. Clips of the
+    same song are treated as independent.
 
     Args:
         auc: A in 0..1, any shape.
@@ -148,7 +148,7 @@ def mean_standard_error(errors: ArrayLike) -> float:
 def d_score(
     first: ArrayLike, first_error: ArrayLike, second: ArrayLike, second_error: ArrayLike
 ) -> Float64[np.ndarray, "..."] | np.float64:
-    """Return D = x1 - (x2 + SE1 + SE2).
+    """Return the score D = x1 - (x2 + SE1 + SE2) for comparing two systems.
 
     Ligtenberg (2022) considers the first system better if D > 0. This is stricter than requiring a
     difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict than the usual 1.96
@@ -161,7 +161,7 @@ def d_score(
 
 
 class AucBootstrap(NamedTuple):
-    """ROC AUC of several systems, and the differences from the first system.
+    """ROC AUC of several systems, and their differences from the first system.
 
     Intervals are percentile intervals over the resamples; their last axis holds the lower and upper
     ends.
@@ -249,7 +249,7 @@ def auc_bootstrap(
 
 
 def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the areas (R, S, K), counting clip n weights[r, n] times; NaN if undefined.
+    """Return the areas (R, S, K), counting clip n `weights[r, n]` times; NaN if undefined.
 
     With the clips sorted by score, each positive beats all negatives before it; ties count one
     half. Weights are integers, so the sums are exact.

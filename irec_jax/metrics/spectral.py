@@ -30,14 +30,15 @@ def amplitude_sdr(
     Args:
         reference: linear amplitudes s, of any shape.
         estimate: linear amplitudes e, of the same shape.
-        axis: axes to sum over, such as (bins, frames); all axes by default.
+        axis: axes to sum over, such as the bin and frame axes; all axes by default.
 
     Returns:
-        SDR over the remaining axes: float64 for NumPy arrays, and the dtype of the arguments for
-        JAX arrays, including inside `jax.jit`. It is NaN if the reference is silent throughout,
-        because there is nothing to compare; exclude such scores from averages and report their
-        number. It is +inf if the reference and the estimate are equal. If the reference is silent
-        only in places, any sound of the estimate in these places counts as distortion.
+        One SDR per entry of the remaining axes: float64 for NumPy arrays, and the dtype of the
+        arguments for JAX arrays, including inside `jax.jit`. It is NaN if the reference is silent
+        throughout, because there is nothing to compare; exclude such scores from averages and
+        report their number. It is +inf if the reference and the estimate are equal. If the
+        reference is silent only in places, any sound of the estimate in these places counts as
+        distortion.
 
     Raises:
         ValueError: the shapes differ.
@@ -63,20 +64,21 @@ def mdx_sdr(
     *,
     axis: int | tuple[int, ...] | None = None,
 ) -> Float64[np.ndarray, "..."] | np.float64:
-    """Return the SDR of waveforms in dB, as defined by the music demixing challenges.
+    """Return the SDR of waveforms in dB, as defined by the Music Demixing Challenge.
 
     The SDR is 10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), with sums over all samples and
     channels of a track. Unlike `bss_sdr`, it does not permit a filter and, unlike `si_sdr`, it does
     not permit a gain.
 
     Args:
-        reference: samples s, of any shape, with full scale at 1 because 1e-7 is an absolute value.
+        reference: samples s, of any shape, with full scale at 1, because the constant 1e-7 does
+            not scale with s.
         estimate: samples e, of the same shape.
         axis: axes to sum over; all axes by default.
 
     Returns:
-        SDR over the remaining axes, always finite. For a silent reference, it depends only on the
-        level of the estimate and is 0 dB if the estimate is silent as well.
+        One SDR per entry of the remaining axes, always finite. For a silent reference, it depends
+        only on the level of the estimate and is 0 dB if the estimate is silent as well.
 
     Raises:
         ValueError: the shapes differ.

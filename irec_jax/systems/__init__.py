@@ -1,4 +1,4 @@
-"""Trained systems and crosstalk reduction, applied to users' audio."""
+"""Trained systems and crosstalk reduction for audio files and arrays."""
 
 from irec_jax.systems.ensemble import Ensemble
 from irec_jax.systems.recogniser import Recogniser, load_recogniser, recognize

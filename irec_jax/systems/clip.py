@@ -13,10 +13,11 @@ from irec_jax.files import temporary_file_error
 SILENT_PEAK = 2 / 32_768
 #: Minimum duration; shorter clips do not contain a full period of the lowest audible frequency.
 MIN_DURATION_S = 0.05
-# The content of a clip ends at the frequency above which its energy is 70 dB below the total. In a
-# band of 11 kHz, this frequency is above 0.69 times the bandwidth for recordings of single
-# instruments and for songs, and below 0.49 times the bandwidth if they were resampled from
-# 11,025 Hz. Clips that were resampled from 16 kHz cannot be distinguished from soft recordings.
+# The content of a clip ends at the frequency above which the remaining energy is 70 dB below the
+# total energy. With a bandwidth of 11 kHz, this frequency is above 0.69 times the bandwidth for
+# recordings of single instruments and for songs, and below 0.49 times the bandwidth if they were
+# resampled from 11,025 Hz. Clips that were resampled from 16 kHz cannot be distinguished from soft
+# recordings.
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
 # Up to 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
 _MAX_MEMORY_BYTES = 1 << 24
@@ -25,7 +26,7 @@ _FRAME_LENGTH = 2048
 
 
 class StoredSamples:
-    """Samples that are written once and can be read repeatedly, without loss, in little memory."""
+    """Memory-saving, lossless storage for samples that are written once and read repeatedly."""
 
     def __init__(self) -> None:
         self.num_samples = 0
@@ -40,7 +41,7 @@ class StoredSamples:
         self.num_samples += len(block)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield the samples, float32 (n,)."""
+        """Yield the samples in blocks, float32 (n,)."""
         self._file.seek(0)
         while data := self._file.read(4 * _BLOCK_SAMPLES):
             yield np.frombuffer(data, np.float32)
@@ -64,7 +65,7 @@ class Clip:
 
 
 def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) -> Clip:
-    """Read a clip, store it and measure it.
+    """Read, store and measure a clip.
 
     Args:
         read: takes `channel`, `levels` and `notes` like `audio.blocks`, and returns mono blocks,
@@ -111,7 +112,7 @@ def _missing_band(spectrum: np.ndarray, sample_rate_hz: int) -> list[str]:
 
 
 def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarray]:
-    """Return the samples, their peak and their power spectrum (_FRAME_LENGTH / 2 + 1,)."""
+    """Store blocks; return the samples, their peak and power spectrum (_FRAME_LENGTH / 2 + 1,)."""
     samples, peak = StoredSamples(), 0.0
     power = np.zeros(_FRAME_LENGTH // 2 + 1)
     window = np.hanning(_FRAME_LENGTH + 1)[:-1].astype(np.float32)
@@ -129,7 +130,7 @@ def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarr
 
 
 def _split(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Split blocks (n, 1) into shorter ones (n,), whose spectra need little memory."""
+    """Split blocks (n, 1) into shorter blocks (m,), so that their spectra need little memory."""
     for block in blocks:
         for start in range(0, len(block), _BLOCK_SAMPLES):
             yield block[start : start + _BLOCK_SAMPLES, 0]

@@ -95,8 +95,8 @@ def debleed(
         folder: the folder of the tracks.
         out: a folder outside `folder`; created if missing.
         overwrite: replace files of the same names in `out`, including the report.
-        report: write `out`/debleed.html, a page with the estimate and the result, and its figure,
-            debleed.png.
+        report: write `out`/debleed.html, a page with the estimated crosstalk and the result, and
+            its figure, debleed.png.
         progress: show a progress bar.
         **settings: fields of `irec_jax.crosstalk.Settings`, such as strength, solver, method, floor
             and align.
@@ -169,11 +169,11 @@ def debleed(
 def _write(
     tracks: Sequence[Track], settings: ct.Settings, folder: Path, progress: bool
 ) -> tuple[ct.Crosstalk, np.ndarray, np.ndarray, list[Path]]:
-    """Estimate the crosstalk of the tracks, and write the tracks without it to a folder.
+    """Estimate the crosstalk between tracks, and write the tracks with less crosstalk to a folder.
 
     Returns:
         The estimated crosstalk; the energy of each second of each track before and after the
-        reduction, (2, J, seconds); the numbers of clipped samples (J,); and the files.
+        reduction, (2, J, seconds); the numbers of clipped samples (J,); and the paths of the files.
     """
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
     sizes: dict[str, Any] = dict(num_samples=num_samples, sample_rate_hz=rate_hz)

@@ -79,7 +79,7 @@ class Ensemble:
         progress((i + fraction) / len(self.systems))
 
     def _reorder(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
-        """Return the probabilities with the classes in the order of `first`."""
+        """Reorder the classes of window probabilities to match `first`."""
         classes = self.systems[name].task.classes
         order = [classes.index(label) for label in first.task.classes]
         return windows._replace(probabilities=windows.probabilities[:, order])
@@ -88,8 +88,8 @@ class Ensemble:
 def average(windows: Sequence[WindowScores]) -> WindowScores:
     """Return the mean probabilities of systems with the same classes.
 
-    Systems that find nothing to recognise at their sample rate are left out, unless this applies to
-    all of them.
+    A system that finds nothing to recognise at its sample rate is left out, unless all systems find
+    nothing.
     """
     usable = [scores for scores in windows if not scores.nothing] or windows
     finest = max(usable, key=lambda scores: len(scores.times_s))

@@ -39,7 +39,7 @@ _BATCH_SIZE = 32
 
 
 class Segment(NamedTuple):
-    """A segment of a recording, and the parts of it that units of the network respond to.
+    """A segment of a recording, and what the most active units of the network respond to in it.
 
     Attributes:
         start_s, end_s: start and end of the segment within the recording, in seconds.
@@ -90,8 +90,8 @@ def class_activation(
     """Return the features of a batch, and gradient x input for some classes.
 
     The input is relative to silence: (features - features of silence) * gradient of the logit. To
-    first order, this is how much the logit would decrease if that part of the spectrogram were
-    silent.
+    first order, each value is the amount by which the logit would decrease if that part of the
+    spectrogram were silent.
 
     Args:
         task: a task whose front end computes spectrograms.
@@ -245,7 +245,7 @@ class Explainer:
         return frontend.hop_length / self.recogniser.sample_rate_hz
 
     def _segment(self, clip: Clip, at_s: float) -> Segment | None:
-        """Return the deconvolved segment around a time, or None without a `ConvNet`."""
+        """Return the deconvolved segment around a time; None if the model is not a ConvNet."""
         task, rate_hz = self.recogniser.task, self.recogniser.sample_rate_hz
         if not isinstance(task.model, ConvNet):
             return None
@@ -318,7 +318,7 @@ class _Columns:
     def means(self) -> np.ndarray:
         """Return the means, (images, bands, columns).
 
-        There may be a gap of up to one frame after the last frame; columns there repeat this frame.
+        Columns without frames, which can occur after the last frame, repeat the previous column.
         """
         assert self._sums is not None  # every clip has a window
         filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
@@ -327,7 +327,7 @@ class _Columns:
 
 
 def _frequencies_hz(recogniser: Recogniser) -> np.ndarray | None:
-    """Return the frequencies of a system's spectrograms, or None if it does not use any."""
+    """Return the frequencies of a system's spectrograms, or None if it does not use them."""
     frontend: Any = recogniser.task.frontend
     if set(frontend.axes or ()) != {"time", "frequency"} or not hasattr(frontend, "hop_length"):
         return None

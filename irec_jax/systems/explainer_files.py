@@ -75,7 +75,7 @@ def explain_file(
         path: any audio file.
         explainer: a loaded system.
         out: folder of the pictures; created if missing.
-        name: first part of the file names of the pictures.
+        name: start of the pictures' file names.
         classes, at_s, progress: see `Explainer.explain`.
         overwrite: replace existing pictures.
         inputs: other files that must not be replaced.
@@ -123,7 +123,7 @@ def draw(explanation: Explanation, title: str) -> dict[str, Any]:
 
 
 def segment_picture(segment: Segment, title: str) -> explanation_figures.SegmentPicture:
-    """Convert a segment, with captions for its units, to the input of a figure."""
+    """Convert a segment to the input of a figure, with captions for its units."""
     return explanation_figures.SegmentPicture(
         title=title,
         start_s=segment.start_s,

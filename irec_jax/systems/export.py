@@ -53,7 +53,7 @@ def export(
 
     Args:
         workdir: the workdir.
-        out: a new or empty folder for the files that `checkpoints.packaged` describes.
+        out: a new or empty folder for the files described in `checkpoints.packaged`.
         card: a Markdown file to append to the model card, for example with the licence and remarks.
         calibrate: adjust the last layer so that probabilities agree with the observed frequencies
             of the classes in the validation clips; thresholds are adjusted accordingly.

@@ -1,4 +1,4 @@
-"""Audio arguments of the public functions: paths, open files, and arrays of several libraries."""
+"""Audio arguments of the public functions: paths, open files, and arrays from several libraries."""
 
 import io
 import os
@@ -20,7 +20,11 @@ def is_path(source: Any) -> bool:
 
 
 def is_file(source: Any) -> bool:
-    """Return whether a source is an open file; raise UserError unless it is binary and seekable."""
+    """Return whether a source is an open file.
+
+    Raises:
+        UserError: if the file is closed, not seekable, or open in text mode.
+    """
     if not hasattr(source, "read"):
         return False
     if isinstance(source, io.TextIOBase):
@@ -35,7 +39,7 @@ def is_file(source: Any) -> bool:
 
 
 def source_name(source: Any) -> str:
-    """Return the name of a file, or 'array'."""
+    """Return the name of a file, or 'array' for an array."""
     if is_path(source):
         return os.fsdecode(source)
     return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"

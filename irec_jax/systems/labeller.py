@@ -1,4 +1,4 @@
-"""Labels for a multitrack session, which state when each track plays."""
+"""Labels that state when each track of a multitrack session plays."""
 
 import dataclasses
 import os

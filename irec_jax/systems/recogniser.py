@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop's memory.
 BATCH_SIZE = 64
-#: Maximum number of samples per batch: fewer windows if they are long, because most files contain
-#: only a few of them.
+#: Maximum number of samples per batch. Batches of long windows contain fewer windows, because most
+#: files contain only a few long windows.
 BATCH_SAMPLES = 2**23
 #: RMS below which a window counts as silent, in dB relative to the peak of the clip.
 SILENCE_DB = -60.0

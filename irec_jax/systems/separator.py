@@ -1,4 +1,4 @@
-"""A trained separator for arrays, which extracts the sum of the kept stems from a mixture."""
+"""A trained separator, which extracts the sum of the kept stems from a mixture."""
 
 import collections
 import dataclasses
@@ -35,7 +35,7 @@ class Separator:
         sample_rate_hz: sample rate of the input and the output.
         gate: the gate that `post` applies.
         griffin_lim_iterations: number of iterations for phase 'griffin-lim'.
-        target_name: names of the stems that are kept, such as 'vocals_other'.
+        target_name: joined names of the stems that are kept, such as 'vocals_other'.
     """
 
     task: Separation

@@ -1,4 +1,4 @@
-"""A trained separator for audio files, which writes the stems of each file to a folder."""
+"""Separation of audio files and arrays with a trained separator."""
 
 import contextlib
 import dataclasses
@@ -94,8 +94,8 @@ def separate(
             -1..1 (for unsigned integers, the middle of the range is silence). Each channel is
             separated independently.
         workdir: workdir of a trained separator or, to separate many files, a loaded separator.
-        out: a folder, required for a file: its stems and a figure of the spectrograms are written
-            to `out`/<name>/.
+        out: output folder, required if the input is a file. The stems and a figure of the
+            spectrograms are written to `out`/<name>/.
         sample_rate: sample rate of an array, in Hz.
         post: remove soft values from the target's spectrogram, using the system's `post_db`.
         phase: phase of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
@@ -267,8 +267,8 @@ def _separate_array(
 def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
     """Return the given files and the audio files in the given folders; see `audio.find`.
 
-    There are no duplicates. If `out` is inside a folder, its files (written by an earlier run) are
-    skipped unless they are named explicitly.
+    Duplicates are removed. If `out` is inside one of the folders, the files in `out` (written by an
+    earlier run) are skipped unless they are named explicitly.
 
     Raises:
         UserError: if a file or folder does not exist, or if a folder contains no audio files or is

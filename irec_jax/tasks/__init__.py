@@ -1,4 +1,4 @@
-"""Tasks: front end, model and loss in one object, which is all that the training loop needs."""
+"""Tasks, which combine a front end, a model and a loss for the training loop."""
 
 from irec_jax.tasks.multi_instance import MultiInstance, create_multi_instance
 from irec_jax.tasks.recognition import Recognition, create_recognition

@@ -18,7 +18,7 @@ from irec_jax.tasks.task import Batch, Losses, Settings
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MultiInstance(Recognition):
-    """The task of a recogniser that is trained on bags (Seipel 2018, section 4.3.5).
+    """Front end, model and loss of a recogniser trained on bags (Seipel 2018, section 4.3.5).
 
     `loss` takes bags: audio (B, I x window_samples), the concatenated instances, and the labels of
     each bag. `predict` takes single instances, as for any recogniser.
@@ -28,7 +28,7 @@ class MultiInstance(Recognition):
         label_smoothing: label smoothing of the loss.
     """
 
-    # None, because `predict` takes single instances, whereas validation batches hold bags.
+    # Empty, because `predict` takes single instances, whereas validation batches hold bags.
     split_scores: ClassVar[tuple[str, ...]] = ()
 
     model: MultiInstanceNetwork
@@ -37,7 +37,7 @@ class MultiInstance(Recognition):
 
     @property
     def bag_samples(self) -> int:
-        """Number of samples of a bag."""
+        """Number of samples in a bag."""
         return self.num_instances * self.window_samples
 
     def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
@@ -93,8 +93,8 @@ def create_multi_instance(
     Args:
         bag: `num_instances`; `share`, whether all instances share the weights of one network; and
             `aggregate`, a key of `multi_instance.AGGREGATIONS`.
-        model, loss, classes, **settings: see `create_recognition`; `model` is the network of an
-            instance.
+        model, loss, classes, **settings: see `create_recognition`; `model` is the network
+            applied to each instance.
 
     Raises:
         UserError: an unknown name or argument, or settings that contradict each other.

@@ -1,4 +1,4 @@
-"""Recognition: prediction of one probability per instrument from windows of audio."""
+"""Recognition task: predict the probability of each class from windows of audio."""
 
 import dataclasses
 import functools
@@ -19,13 +19,13 @@ from irec_jax.errors import UserError
 from irec_jax.metrics.multilabel import mean_roc_auc
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
-#: Values of the config key `data.normalize`.
+#: Values of the `data.normalize` config key.
 NORMALIZATIONS = ("peak", "none")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recognition(Task):
-    """The task of a recogniser.
+    """Front end, model and loss of a recogniser.
 
     Features are the outputs of the front end and the inputs of the model: an array, or a dict of
     arrays. A model may make M predictions per example, (B, M, K), such as one per step or image.
@@ -41,7 +41,7 @@ class Recognition(Task):
         criterion: function of `(logits, labels)` that returns the loss of each row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip; 'none' keeps its level.
-        window_samples: length of the windows.
+        window_samples: length of the windows in samples.
         classes: names of the K outputs.
     """
 
@@ -243,7 +243,7 @@ def unpack_logits(
 
 
 def _num_values(frontend: frontends.FrontEnd) -> int | None:
-    """Return the length of an example of stored features; None if the front end takes audio."""
+    """Return the number of values per stored example; None if the front end takes audio."""
     return getattr(frontend, "num_values", None)
 
 

@@ -19,7 +19,7 @@ from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
-#: Values of the config key `loss.domain`, the quantity that the loss compares.
+#: Values of the `loss.domain` config key: the quantities that the loss compares.
 DOMAINS = ("amplitudes", "decibels")
 # The error of an example is divided by the level of its target, as in the score. A target that is
 # silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
@@ -29,10 +29,10 @@ _SILENCE = 1e-3  # spectral amplitude, where full scale is 1,024
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Separation(Task):
-    """The task of a separator.
+    """Front end, model and loss of a separator.
 
-    Stems are augmented and then summed, so that a mixture is always the sum of its stems. If a
-    batch contains the released `mixture` of each track, validation uses that instead of the sum.
+    In training, stems are augmented and then summed, so that a mixture is the sum of its stems. If
+    a batch contains the released `mixture` of each track, validation uses it instead of the sum.
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
@@ -40,7 +40,7 @@ class Separation(Task):
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS amplitude of the target.
         augment: augmentation of stems in training.
-        window_samples: length of the windows.
+        window_samples: length of the windows in samples.
         stems: names of the S stems of a mixture.
         target: names of the stems to keep.
     """
@@ -191,7 +191,7 @@ def create_separation(
 
 
 def _clipped_sdr(estimate: jax.Array, target: jax.Array) -> jax.Array:
-    """Return the amplitude SDR (B,) within -20..40 dB, 0 where the target is silent."""
+    """Return the amplitude SDR (B,), clipped to -20..40 dB; 0 where the target is silent."""
     sdr = amplitude_sdr(target, estimate, axis=(-2, -1))
     return jnp.clip(jnp.nan_to_num(sdr, nan=0.0), -20.0, 40.0)
 

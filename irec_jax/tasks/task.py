@@ -21,7 +21,7 @@ Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, "
 
 
 class Task(abc.ABC):
-    """Pure functions of a model's parameters and its other collections (`model_state`).
+    """Base class of tasks: pure functions of a model's parameters and state (`model_state`).
 
     Attributes:
         scalars: names of the scalars that `loss` returns.
@@ -57,7 +57,7 @@ class Task(abc.ABC):
             params, model_state: parameters and state of the model.
             batch: arrays with a leading batch axis, among them `index` (B,), the position of each
                 example in the global batch, and `mask` (B,), 0 for padding examples.
-            rng: key of the step; keys of examples are derived from it and `index`.
+            rng: key of the step; the keys of the examples are derived from it and `index`.
             train: whether to augment, apply dropout and update the model state.
 
         Returns:
@@ -73,7 +73,7 @@ class Task(abc.ABC):
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return images (rows, columns) and waveforms (T,) of the first example."""
+        """Return images (rows, columns) and waveforms (T,) of the first example, by name."""
 
     def score_split(
         self,

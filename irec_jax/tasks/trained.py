@@ -1,4 +1,4 @@
-"""Creation of the tasks of trained systems."""
+"""Tasks created from trained systems."""
 
 from collections.abc import Mapping
 from typing import Any

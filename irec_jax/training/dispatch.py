@@ -16,7 +16,7 @@ from irec_jax.training import parallel
 from irec_jax.training.logging import log
 from irec_jax.training.profiling import num_flops
 
-#: Values of the config key `data.placement`.
+#: Values of the `data.placement` config key.
 PLACEMENTS = ("auto", "device", "host")
 #: Largest share of a device's free memory that `auto` allots to the audio of a split.
 MEMORY_SHARE = 0.15
@@ -64,7 +64,7 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
         placement: 'device', 'host' or 'auto'. On accelerators, 'auto' means 'device' if the audio
             takes at most `MEMORY_SHARE` of the free memory of each device and `HOST_SHARE` of the
             free memory of the machine. Otherwise, and on the CPU, it means 'host'.
-        name: name of the split for messages.
+        name: name of the split, for log and error messages.
 
     Raises:
         UserError: `placement` is 'device', but the audio exceeds the free memory of a device or of

@@ -26,8 +26,8 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: folder for the TensorBoard files; None writes no files. If it is remote, `flush`
-            copies the files there; training continues if that fails.
+        folder: folder for the TensorBoard files; if None, no files are written. `flush` copies the
+            files to a remote folder; training continues if copying fails.
     """
 
     def __init__(self, folder: Path | None):
@@ -46,7 +46,7 @@ class Logger:
                 self._writer.add_scalar(name, value, step)
 
     def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
-        """Write images (rows, columns) and audio (T,), clipped at full scale.
+        """Write images (rows, columns) and audio (T,), which is clipped to full scale.
 
         Arrays that have not changed since they were last written are skipped.
         """

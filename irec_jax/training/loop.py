@@ -115,7 +115,7 @@ def _rank(row: Mapping[str, float], name: str) -> float:
 
 @dataclasses.dataclass
 class TrainingRun:
-    """A training run.
+    """A training run, which can be resumed from its last checkpoint.
 
     Attributes:
         train_step: result of `parallel.map_step` for `(state, inputs) -> (state, mean losses)`;
@@ -162,8 +162,8 @@ class TrainingRun:
             `settings["best_by"]`, depending on `settings["keep"]`; and the progress.
 
         Raises:
-            UserError: the loss is not finite (the message gives the step and the ids of its batch),
-                or the disk is full.
+            UserError: the loss is not finite (the message gives the step and the ids of its
+                examples), or the disk is full.
             Preempted: SIGTERM was received; the state has been saved.
         """
         with checkpoints.Checkpoints(self.workdir / "checkpoints") as store:
@@ -214,7 +214,7 @@ class TrainingRun:
         return min(full, size - step_of_epoch)
 
     def _inputs(self, step: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the inputs of the calls from a step on, divided among the devices."""
+        """Yield the inputs of each call, starting at a given step and divided among the devices."""
         batches = iter(self.batches.iterate(step, positions=self.store is not None))
         if self.steps_per_call == 1:
             yield from map(parallel.shard, batches)
@@ -306,7 +306,7 @@ class TrainingRun:
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
     def _log_steps(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
-        """Show and log the losses of a call; raise UserError if one is not finite."""
+        """Show and log the losses of a call; raise UserError if a loss is not finite."""
         if pending is None:
             return
         first, values = pending[0], self._check_finite(pending)
@@ -323,7 +323,7 @@ class TrainingRun:
         """Return the losses of a call.
 
         Raises:
-            UserError: a loss is not finite; the message gives the ids of its batch.
+            UserError: a loss is not finite; the message gives the ids of the examples in its batch.
         """
         first, values = pending[0], np.atleast_1d(parallel.first(pending[1])).tolist()
         failed = [i for i, value in enumerate(values) if not math.isfinite(value)]

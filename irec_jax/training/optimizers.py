@@ -1,4 +1,4 @@
-"""Optimisers and schedules from optax and optax.contrib, under their own names and arguments."""
+"""Optimisers and schedules of optax and optax.contrib, with their original names and arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -25,8 +25,8 @@ UNSUITABLE = {
     "schedule_free_sgd": _SCHEDULE_FREE,
 }
 _BUILDING_BLOCK = "is a building block of optimisers, not a complete optimiser"
-#: Arguments of schedules that default to the learning rate, and to the number of training steps. If
-#: a schedule has several of them, the first one gets the default.
+#: Arguments of schedules that default to the learning rate and to the number of training steps,
+#: respectively. If a schedule has several arguments of a kind, only the first gets the default.
 _DEFAULT_RATES = ("peak_value", "init_value", "value")
 _DEFAULT_LENGTHS = ("decay_steps", "transition_steps")
 

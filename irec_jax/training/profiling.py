@@ -17,9 +17,10 @@ from irec_jax.training.logging import log
 def num_flops(step: Callable, *arguments: Any) -> int:
     """Count the floating-point operations of a function's matrix products and convolutions.
 
-    They are counted in the jaxpr, two for each multiply-add, because XLA's cost analysis counts
-    the body of a loop once, however often it runs. For a mapped step, the operations of one device
-    are counted; of alternative branches (such as platforms), the smallest count is used.
+    They are counted in the jaxpr, because XLA's cost analysis counts the body of a loop only once,
+    however often it runs. A multiply-add counts as two operations. For a mapped step, the
+    operations of one device are counted. If there are alternative branches, such as one per
+    platform, the smallest count is used.
 
     Args:
         step: any JAX function.
@@ -68,7 +69,7 @@ class Profiler:
 
     Args:
         settings: the `profile` section of the config.
-        folder: folder in which the traces are written.
+        folder: folder for the traces.
     """
 
     def __init__(self, settings: Mapping[str, int], folder: Path):
@@ -79,7 +80,7 @@ class Profiler:
         self._began = self._flops = 0.0
 
     def before(self, step: int, count: int, train_step: Callable, *arguments: Any) -> None:
-        """Start the trace if it begins with one of the `count` steps of a call.
+        """Start the trace if it is due to begin with this call.
 
         Args:
             step: first step of the call.
@@ -99,7 +100,7 @@ class Profiler:
         self._first, self._began = step, time.perf_counter()
 
     def after(self, step: int, result: Any) -> None:
-        """End the trace if a call whose last step is `step` has reached the last step to trace."""
+        """End the trace if a call that ended with `step` has reached the last step to trace."""
         if self._first is not None and step >= self._steps[-1]:
             jax.block_until_ready(result)
             self._finish(self._first, step)

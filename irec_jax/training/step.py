@@ -17,8 +17,8 @@ from irec_jax.training import parallel
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Add `index` (B,), the position of each example in the global batch.
 
-    The random key of each example is derived from it, so that the numbers drawn for an example do
-    not depend on the number of devices.
+    The random key of each example is derived from `index`, so that the random numbers of an example
+    do not depend on the number of devices.
     """
     size = batch["mask"].shape[0]
     return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
@@ -87,7 +87,7 @@ def train_step(
 def eval_step(
     params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
 ) -> dict[str, jax.Array]:
-    """Return the sums of loss, count and scalars over the unmasked examples of all devices."""
+    """Return the summed loss and scalars, and the number of unmasked examples, on all devices."""
     rng = jax.random.key(0)
     total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
     return sum_over_devices({"loss": total, "count": count} | scalars)
@@ -124,12 +124,14 @@ def create_evaluate(
     predict: Callable | None = None,
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None,
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return a function that computes the mean loss of a split, for any device count and padding.
+    """Return a function that computes the mean loss and scores of a split.
+
+    The means do not depend on the number of devices or of padding examples.
 
     Args:
         loss: `Task.loss`.
         batches: function that returns an iterator for one pass over this process's batches.
-        cut, store: with a store on the devices, `batches` yields positions; see `several_steps`.
+        cut, store: see `several_steps`; with a store, `batches` yields positions in it.
         predict: `Task.predict`; only called if `score` is given.
         score: maps the labels and the predictions (N, K) of all examples of the split, whose order
             depends on the number of processes, to scores by name.
@@ -144,7 +146,7 @@ def create_evaluate(
         sums = eval_step(params, model_state, batch, loss=loss)
         if predict is None or score is None:
             return sums, None
-        # XLA computes the features and outputs that both calls share only once.
+        # XLA computes features and outputs only once, although `loss` and `predict` both use them.
         return sums, (batch["mask"], batch["labels"], predict(params, model_state, batch))
 
     step = parallel.map_step(device_step, donate_state=False)
