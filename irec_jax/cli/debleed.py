@@ -96,7 +96,7 @@ def main(words: Sequence[str]) -> int:
             raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.prior_s is not None and arguments.method != "mmse":
-        raise UserError("--prior-s: only applies to --method mmse; set both or neither")
+        raise UserError("--prior-s: only applies to --method mmse; omit it or set both")
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)

@@ -29,8 +29,8 @@ Every value of the config and every argument of the objects that it names can be
 
 def main(words: Sequence[str]) -> None:
     """Run `irec train CONFIG`."""
-    # Like `python -m`, but at the end of the path, so that no local folder hides an installed
-    # package.
+    # As with `python -m`, modules in the current folder can be imported. It is added at the end of
+    # the path, so that no local folder hides an installed package.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     train(words, "config", prog="irec train")

@@ -7,7 +7,7 @@ d_lj. Both can be measured where j dominates:
 1. Estimate the power P_j(n, k) of every source, initially from the weights of `estimate`.
 2. Mark the bins of microphone j in which j dominates, w_j = [P_j / sum_i a_ji^2 P_i]^32.
 3. Measure the delay d_lj: the position of the largest peak (positive or negative) in the inverse
-   transform of sum_n w_j X_l X_j* / |X_l X_j| (generalised cross correlation with phase transform).
+   transform of sum_n w_j X_l X_j* / |X_l X_j| (generalised cross-correlation with phase transform).
    If the peak is clear, a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2),
    where rho, the window's autocorrelation, compensates for the part of a delayed sound outside the
    frame.
@@ -32,7 +32,7 @@ from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp.stft import magnitude, power
 from irec_jax.dsp.window_functions import get_window
 
-#: Minimum peak of the cross correlation, in standard deviations of its noise.
+#: Minimum peak of the cross-correlation, in standard deviations of its noise.
 MIN_PEAK = 8.0
 #: Maximum delay, as a fraction of the frame.
 MAX_DELAY_FRAMES = 0.375

@@ -209,7 +209,7 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
     """
     num_tracks = len(gram)
     allowed = jnp.arange(num_tracks) != target
-    # Dividing by the powers of the tracks makes tolerances independent of their levels.
+    # Dividing by the norms of the tracks makes tolerances independent of their levels.
     norm = jnp.sqrt(jnp.diag(gram))
     scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0)
     gram = gram * scale[:, None] * scale

@@ -32,7 +32,7 @@ ALIGNMENT_CHUNKS = 11
 _MIN_FRAMES = 8
 # Lower frequencies hold no music, and a DC offset must not be mistaken for crosstalk.
 _LOWEST_HZ = 20.0
-# Correlation above which tracks count as identical: their difference is 40 dB below them.
+# Correlation above which tracks count as identical: their difference is 37 dB below them.
 _EQUAL_CORRELATION = 0.9999
 # A track that alignment attenuates by more than 20 dB is a copy or a sum of others, or nearly
 # silent. Its residual consists of errors, which must not explain the residuals of other tracks.

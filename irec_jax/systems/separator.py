@@ -21,7 +21,7 @@ from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
 BATCH_SIZE = 8
-#: Default and maximum number of times that each second is computed.
+#: Default and maximum overlap: how often each second is computed on average.
 OVERLAP, MAX_OVERLAP = 1.0, 16
 
 
@@ -68,7 +68,8 @@ class Separator:
         """
         if phase not in PHASES:
             raise registry.unknown("phase", phase, PHASES)
-        # A short recording would not fill a batch; each batch size is compiled separately.
+        # A short recording would not fill a batch. There are only two batch sizes, because each one
+        # is compiled separately.
         batch_size = 1 if num_samples <= self.task.window_samples else BATCH_SIZE
         return separate_blocks(
             blocks,

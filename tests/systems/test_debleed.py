@@ -95,7 +95,7 @@ def test_options_against_musical_noise(folder, tmp_path, capsys):
     capsys.readouterr()
     for words, message in (
         (["--smoothing-s", "-1"], "--smoothing-s=-1.0: expected 0 to 60 seconds"),
-        (["--prior-s", "0.2"], "--prior-s: only applies to --method mmse; set both or neither"),
+        (["--prior-s", "0.2"], "--prior-s: only applies to --method mmse; omit it or set both"),
         (["--method", "mse"], "unknown --method 'mse': did you mean 'mmse'?"),
     ):
         assert call(folder, "--out", tmp_path / "other", *words) == 1
