@@ -36,9 +36,9 @@ class StemBatches(RandomAccessBatches):
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
     equally likely. With probability `remix`, a track and start are instead drawn separately for
-    each stem of an example, in the same proportions. `channels` is 'mean' (of both channels) or 'random' (left,
-    right or mean). The latter is drawn separately for each stem of a remixed example, and once for
-    all stems of any other example.
+    each stem of an example, in the same proportions. `channels` is 'mean' (of both channels) or
+    'random' (left, right or mean). The latter is drawn separately for each stem of a remixed
+    example, and once for all stems of any other example.
 
     Without `shuffle` (validation), consecutive windows, averaged over both channels, cover every
     track to its end and are accompanied by the released mixture. The last batch is padded with
