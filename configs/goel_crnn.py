@@ -14,8 +14,8 @@ Measured with B3 on rendered audio (five instruments of `gm_irmas` 1.0.0 `small`
   --config=configs/goel_crnn.py                 .253, and .465 split at random (split=window)
 
 Goel does not state the sizes of the LSTM and of its chunks. Here the LSTM has 128 units, as many as
-the CNN has outputs, so that no projection is needed, and each chunk has 300 samples. Apart
-from the number of epochs, all other settings are those of `goel_cnn.py`.
+the CNN has outputs, so that no projection is needed, and each chunk has 300 samples. Apart from the
+number of epochs, all other settings are those of `goel_cnn.py`.
 
 Arguments:
 

@@ -3,7 +3,7 @@
     python -m irec_jax.benchmarks.frontends [--rounds=15]
 
 The implementations are our `log_mel` front end under jit, librosa (batched and clip by clip),
-torch.stft multiplied by the mel filterbank, and nnAudio. All of them use a frame length of 1,024, a
+torch.stft followed by the mel filterbank, and nnAudio. All of them use a frame length of 1,024, a
 hop length of 512, 128 mel bands, magnitudes, the natural logarithm and librosa's 1 + floor(T / hop)
 centred frames. Below the times, a table lists the maximum deviation of each implementation from
 librosa in float64.

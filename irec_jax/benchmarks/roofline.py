@@ -25,9 +25,9 @@ class Peak:
     """Peak rates of a device according to its manufacturer.
 
     Attributes:
-        bfloat16: dense bfloat16 matrix products in FLOP/s.
-        float32: dense float32 matrix products in FLOP/s. For NVIDIA GPUs since Ampere, this is the
-            TF32 rate, which XLA uses for float32 products by default.
+        bfloat16: rate of dense bfloat16 matrix products in FLOP/s.
+        float32: rate of dense float32 matrix products in FLOP/s. For NVIDIA GPUs since Ampere, this
+            is the TF32 rate, which XLA uses for float32 products by default.
         bandwidth: memory bandwidth in bytes/s.
         source: document that states the rates.
     """

@@ -1,4 +1,4 @@
-"""Checksums of the files of a checkpoint.
+"""Checksums of checkpoint files.
 
 `checksums.json` in the folder of a checkpoint contains the size and the CRC-32 of every file.
 Damaged files are reported before orbax reads them, because orbax does not detect altered parameter
@@ -17,7 +17,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def write_checksums(checkpoint: Path) -> None:
-    """Write the checksums of all files of a checkpoint."""
+    """Write the checksums of all files in a checkpoint."""
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
     names = (path.relative_to(checkpoint).as_posix() for path in files)
     entries = {name: _checksum(path) for name, path in zip(names, files, strict=True)}

@@ -1,4 +1,4 @@
-"""Packaged systems: trained systems as folders of a few small files, for publication.
+"""Packaged systems: trained systems as folders with a few small files, for publication.
 
 system.json       as in a workdir
 parameters.npz    the parameters and the model state: arrays named by their path in the tree, such
@@ -149,7 +149,7 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def flatten(params: Any, model_state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arrays of parameters and model state by their names in `parameters.npz`."""
+    """Return the arrays of parameters and model state, keyed by name in `parameters.npz`."""
     tree = {"params": params} | dict(model_state)
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 

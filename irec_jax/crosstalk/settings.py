@@ -1,4 +1,4 @@
-"""Settings of crosstalk reduction, and the result of the analysis."""
+"""Settings for crosstalk reduction, and the result of the analysis."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ _MAX_TIME_S = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of the analysis and reduction of crosstalk.
+    """Settings for the analysis and reduction of crosstalk.
 
     The STFT defaults are Seipel's. ``align=False, method="subtraction"`` is Seipel's method except
     for the solver; ``solver="momentum"`` selects Seipel's solver as well.

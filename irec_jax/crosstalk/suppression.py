@@ -143,7 +143,7 @@ def smooth(
 
 
 def per_frame(time_s: float, *, hop_length: int, sample_rate_hz: float) -> float:
-    """Return the coefficient of recursive averaging with a time constant, exp(-hop / time).
+    """Return the coefficient for recursive averaging with a time constant, exp(-hop / time).
 
     Args:
         time_s: time constant in seconds; 0 for no averaging.

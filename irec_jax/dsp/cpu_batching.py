@@ -27,7 +27,7 @@ def map_in_batches(
     Args:
         function: function that maps (..., samples) to (..., *shape) and processes each example
             independently.
-        signal: the argument of `function`.
+        signal: the argument of `function`, (..., samples).
         batch_size: number of examples to process at a time, >= 1; it need not divide the total.
 
     Returns:

@@ -55,7 +55,7 @@ def frame(
     """Split a signal into overlapping frames.
 
     Args:
-        signal: the signal.
+        signal: one or more signals (..., T).
         frame_length: samples per frame.
         hop_length: samples between successive frames; may exceed the frame length.
         padding: 'center', 'end' or 'none' (see the module docstring).

@@ -29,7 +29,7 @@ def delay(
     """Delay a signal by `start` samples: sample k becomes sample `start` + k.
 
     Args:
-        signal: the signals.
+        signal: one or more signals (..., T).
         start: delay of each signal in samples, 0..num_samples; its shape must match the leading
             axes of the signals.
         num_samples: length of the result, which is padded with zeros or trimmed at the end.

@@ -49,7 +49,7 @@ def time_stretch(
     frame.
 
     Args:
-        signal: the signal.
+        signal: one or more signals (..., T).
         rate: speed factor, above 0; values below 1 slow the signal down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
         frame_length: length of the Hann window in samples.
@@ -113,7 +113,7 @@ def change_speed(
     of 16 samples; at speeds above 1, the cutoff is lowered to suppress aliasing.
 
     Args:
-        signal: the signal.
+        signal: one or more signals (..., T).
         speed: speed factor from 1/4 to 4, rounded to multiples of 2^-16. May be traced; in that
             case, the range is not checked, and values outside it give noise.
         num_samples: length of the result, at most 2^22; silence follows the end of the signal.

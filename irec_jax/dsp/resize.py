@@ -17,7 +17,7 @@ def resize(
     interpolated from the four pixels around its centre.
 
     Args:
-        image: the pixels.
+        image: one or more images (..., rows, columns).
         height, width: rows and columns of the result.
 
     Returns:

@@ -14,11 +14,11 @@ def frame_rms(
     """Return the RMS of consecutive non-overlapping frames, sqrt(1/N sum_n x(t N + n)^2).
 
     Args:
-        samples: the signal.
+        samples: one or more signals (..., T).
         frame_length: N, samples per frame.
 
     Returns:
-        ceil(samples / N) values in the dtype of the signal; the last frame is padded with zeros.
+        ceil(T / N) values in the dtype of the signal; the last frame is padded with zeros.
         The gradient is 0 for silence.
     """
     frames = frame(samples, frame_length=frame_length, hop_length=frame_length, padding="end")

@@ -5,7 +5,7 @@ as JSON (checkpoints store its `dataclasses.asdict`). It has the following membe
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
   or a dict of such arrays,
-- `output_shape(num_samples) -> shape`, the shape of the features of one example (a dict of shapes
+- `output_shape(num_samples) -> shape`, the shape of one example's features (a dict of shapes
   if the features are a dict), computed without running the front end, and
 - `axes`, the names of the axes of that shape, such as `time` and `frequency` for spectrograms.
 

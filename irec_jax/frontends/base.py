@@ -58,7 +58,7 @@ class FrontEnd(abc.ABC):
 
     @abc.abstractmethod
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
-        """Return the shape of the features of one waveform of `num_samples` samples."""
+        """Return the feature shape for one waveform of `num_samples` samples."""
 
     def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"] | None:
         """Return the centre frequencies of the `frequency` axis in Hz for a given sample rate.

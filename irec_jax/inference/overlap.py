@@ -1,4 +1,4 @@
-"""Overlapping windows and segments of audio that is read in blocks, and overlap averaging."""
+"""Overlapping windows and segments of audio read in blocks, and averaging where they overlap."""
 
 import collections
 import itertools

@@ -253,7 +253,7 @@ def chunk_size(
 def init_kernel_gradient(
     x: Float[Array, "batch height width inputs"], kernel_shape: Sequence[int]
 ) -> Float[Array, "outputs taps"]:
-    """Return zeros to which the results of `chunk_kernel_gradient` can be added."""
+    """Return zeros, the initial value for a sum of `chunk_kernel_gradient` results."""
     return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), accumulator_dtype(x.dtype))
 
 

@@ -88,7 +88,7 @@ class Im2Col:
         return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
 
     def init_kernel_gradient(self, dtype: np.dtype) -> Float[Array, "narrow wide"]:
-        """Return zeros to which the results of `kernel_gradient` can be added."""
+        """Return zeros, the initial value for a sum of `kernel_gradient` results."""
         shape = sorted((math.prod(self.shape[:3]), self.shape[3]))
         return jnp.zeros(shape, accumulator_dtype(dtype))
 

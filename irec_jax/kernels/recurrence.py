@@ -11,7 +11,7 @@ matrices for each weight at every step. Here, the derivative is written by hand:
   more than `MAX_STORED_STEPS` steps, only the state before each segment is stored; the rest is
   recomputed.
 
-Arrays are batch-major, so nothing is transposed. Products are computed in the dtype of the inputs;
+Sequences are batch-major and never transposed. Products are computed in the dtype of the inputs;
 states and sums are float32 or wider.
 """
 

@@ -14,7 +14,7 @@ from irec_jax.models.recurrent import RecurrentLayer
 class CRNN(image_cnn.ImageCNN):
     """Recurrent layer whose initial state is the output of a convolutional network.
 
-    In Goel's network, the output of the dense layer of B1 to B4 is the initial hidden state of an
+    In Goel's network, the dense-layer output of B1 to B4 is the initial hidden state of an
     LSTM over chunks of the same waveform. The LSTM's memory starts at zero, and its last hidden
     state is classified. Goel does not state the size of the LSTM. If it differs from the size of
     the dense layer, a dense layer without activation is inserted between the two (parameters

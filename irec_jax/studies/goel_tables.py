@@ -121,7 +121,7 @@ def _baseline_accuracies(baselines: Mapping) -> str:
 def _leakage(by_split: Mapping) -> float | None:
     """Return the test accuracy with the window split minus that with the song split.
 
-    Returns None if either accuracy is missing.
+    The result is None if either accuracy is missing.
     """
     if not all(split in by_split for split in _LEAKAGE):
         return None

@@ -1,4 +1,4 @@
-"""Data for figures 6 and 7 of Han et al. (2017): t-SNE of activations, deconvolved segments."""
+"""Data for figures 6 and 7 of Han et al. (2017): t-SNE and deconvolution."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

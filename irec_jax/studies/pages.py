@@ -1,4 +1,4 @@
-"""Parts of report pages shared by the studies."""
+"""Parts shared by the report pages of the studies."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -74,7 +74,7 @@ def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLI
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a UserError that lists the choices of an option unless the value is one of them."""
+    """Raise a UserError that lists the choices of an option if the value is not among them."""
     if value not in choices:
         *others, last = choices
         listed = f"{', '.join(others)} and {last}" if others else last

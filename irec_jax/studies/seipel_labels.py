@@ -159,7 +159,7 @@ def measure(
 def instances(
     frames: Float[np.ndarray, "classes frames"] | Bool[np.ndarray, "classes frames"], length: int
 ) -> np.ndarray:
-    """Return the maxima (N, K) of consecutive instances of ``length`` frames.
+    """Return the maximum of each class (N, K) in consecutive instances of ``length`` frames.
 
     The last instance may be shorter.
     """

@@ -73,7 +73,7 @@ def _compared(report: Mapping) -> dict[str, Mapping]:
 
 
 def _difference(block: Mapping) -> str:
-    """Return the difference of a system from base with its interval."""
+    """Return the difference in macro AUC from base, with its interval, as text."""
     low, high = map(difference, block["difference_interval"])
     return f"{difference(block['difference'])} [{low}, {high}]"
 

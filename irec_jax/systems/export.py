@@ -146,7 +146,7 @@ def _calibrate(
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:
-    """Return `system.json` with local paths removed or reduced to the last part of the path."""
+    """Return `system.json` with local paths removed or shortened to their last part."""
     system = copy.deepcopy(system)
     data, training = system["config"]["data"], system["config"].get("training", {})
     data |= {key: None for key in _LOCAL_KEYS if key in data}

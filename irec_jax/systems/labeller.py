@@ -142,7 +142,7 @@ def label(
 
 
 def frame_samples(sample_rate_hz: int) -> int:
-    """Return the number of samples per frame at a sample rate: 1,024 at 44.1 kHz."""
+    """Return the number of samples per frame at a sample rate (1,024 at 44.1 kHz)."""
     return max(1, round(ct_activity.FRAME_LENGTH * sample_rate_hz / 44_100))
 
 

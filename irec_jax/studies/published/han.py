@@ -23,7 +23,7 @@ SCORES = {
     "LReLU 0.33, S1 0.16": (0.627, 0.572, 0.595, 0.525, 0.502, 0.486),
 }
 
-#: Window lengths in seconds in figure 4: all lengths, the best one, and the clearly worst one.
+#: Window lengths in seconds in figure 4: all lengths, the best length, and the worst length.
 WINDOWS_S, BEST_WINDOW_S, WORST_WINDOW_S = (0.5, 1.0, 1.5, 3.0), 1.0, 3.0
 #: Lowest and highest threshold on S2 in figure 4.
 S2_THRESHOLDS = (0.2, 0.6)

@@ -17,7 +17,7 @@ NUM_LABELS = {"training": 8911, "test": 1279}
 
 #: Table 4.2: area under the ROC curve and the half width printed after ± for classifiers of
 #: original (base), separated (raw) and postprocessed (post) audio, and the D scores of raw and post
-#: against base.
+#: relative to base.
 AUC_CITATION = "Ligtenberg 2022, table 4.2"
 AUC_DATASET = "IRMAS test part 3, 766 clips of 3 s"
 
@@ -40,5 +40,6 @@ AUC = {
     "vio": _row((0.872, 0.02), (0.911, 0.017), (0.892, 0.019), 0.001, -0.018),
     "voi": _row((0.842, 0.013), (0.861, 0.012), (0.865, 0.012), -0.005, -0.002),
 }
-#: Study of L2 weights (section 4.2.1, figure 4.5): weight with the highest test AUC, and that AUC.
+#: Study of L2 weights (section 4.2.1, figure 4.5): system -> weight with the highest test AUC, and
+#: this AUC.
 L2_STUDY = {"base": ("1e-05", 0.732), "raw": ("1e-06", 0.807), "post": ("1e-06", 0.82)}

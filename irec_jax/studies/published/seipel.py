@@ -50,7 +50,7 @@ class Instrument(NamedTuple):
     num_tracks: int
 
 
-#: Table 4.2.
+#: Table 4.2: instrument -> row.
 INSTRUMENTS = {
     "bassoon": Instrument(2033.061, 6.40, 51),
     "clarinet": Instrument(1997.021, 6.28, 48),
