@@ -1,4 +1,4 @@
-"""Detection of byte-identical files by size, then by their first bytes, then by digest."""
+"""Detection of byte-identical files by comparing sizes, then first bytes, then digests."""
 
 import collections
 import hashlib

@@ -116,7 +116,7 @@ def decode_at(
 def _collect(
     file: str | os.PathLike | BinaryIO, audio_format: AudioFormat, gain: float, **options: Any
 ) -> tuple[float, np.ndarray]:
-    """Return the peak and the samples of `audio.blocks` with the given options; see `decode_at`."""
+    """Return the peak and the samples that `audio.blocks` reads; see `decode_at`."""
     peak, num_bytes, blocks = 0.0, 0, []
     rate_hz, num_channels = audio_format.sample_rate_hz, audio_format.num_channels
     for block in audio.blocks(file, sample_rate_hz=rate_hz, **options):

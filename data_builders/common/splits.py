@@ -11,7 +11,7 @@ _OTHER_NAMES = ("training", "testing", "valid", "val", "validation", "dev", "eva
 
 
 def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str]:
-    """Return the names of the train and test folders by split, ignoring case.
+    """Find the train and test folders within a folder, ignoring case.
 
     Args:
         root: folder that contains the train and test folders.

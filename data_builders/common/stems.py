@@ -31,7 +31,7 @@ def track_examples(
 
 
 def num_segments(num_samples: int) -> int:
-    """Return the number of segments of a stream of a given length."""
+    """Return the number of segments in a stream of ``num_samples`` samples."""
     return -(-num_samples // _SEGMENT_SAMPLES)
 
 

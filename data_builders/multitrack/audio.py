@@ -166,7 +166,7 @@ def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float, dict
 
 
 def _peaks(segments: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """Return the peaks of the mix and of the tracks."""
+    """Return the peaks of the mix and of the loudest track."""
     peaks = [(float(np.abs(mix).max()), float(np.abs(tracks).max())) for mix, tracks in segments]
     mix_peak, peak = map(max, zip((0.0, 0.0), *peaks, strict=True))
     return mix_peak, peak

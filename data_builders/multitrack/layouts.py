@@ -154,7 +154,7 @@ def _words(letters: str) -> list[str]:
 
 
 def missing_numbers(piece: PieceFiles) -> list[int]:
-    """Return the numbers that are missing from the numbered files of a piece."""
+    """Return the numbers that are missing among the numbered files of a piece."""
     matches = (_NUMBERED.match(Path(file.name).name) for file in piece.files.values())
     numbers = {int(match[1]) for match in matches if match}
     return sorted(set(range(min(numbers, default=1), max(numbers, default=0))) - numbers)

@@ -42,7 +42,8 @@ def fingerprint(dataset: Dataset | StemDataset, splits: Splits) -> dict[str, Any
 def changes(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Return short descriptions of the differences between two fingerprints.
 
-    Builder configs are not compared, since preparing the same files again changes their names.
+    Builder configs are not compared, since their names change when the same files are copied or
+    moved.
     """
     found = [
         f"{key} {earlier[key]} -> {current[key]}"

@@ -52,7 +52,7 @@ class Splits(NamedTuple, Generic[Examples]):
 
 
 def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Clips]:
-    """Split a dataset as its settings specify; the same seed gives the same splits.
+    """Split a dataset as the settings specify; the same seed gives the same splits.
 
     Args:
         dataset: result of `load` with the same settings.
@@ -136,7 +136,7 @@ def describe_stem_split(settings: Mapping[str, Any], dataset: StemDataset) -> st
 
 
 def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Tracks]:
-    """Split a stem dataset as its settings specify.
+    """Split a stem dataset as the settings specify.
 
     Args:
         dataset: result of `load_stems` with the same settings.

@@ -20,7 +20,7 @@ _SEEDS = {"order": 0x0DE5, "examples": 0xE8A3}
 
 
 class _Excerpts(NamedTuple):
-    """Positions of the examples of a batch, each int64 (B, S)."""
+    """Positions of the excerpts in a batch; each field is int64 (B, S)."""
 
     track: np.ndarray
     start: np.ndarray
@@ -35,10 +35,10 @@ class StemBatches(RandomAccessBatches):
     is the total length of all tracks in windows, rounded up to full batches. The concatenated
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
-    equally likely. With probability `remix`, a track and start are instead drawn for each stem of
-    an example, in the same proportions. `channels` is 'mean' (of both channels) or 'random' (left,
-    right or mean). The latter is drawn separately for each stem of a remixed example, and once for
-    all stems of any other example.
+    equally likely. With probability `remix`, a track and start are instead drawn separately for
+    each stem of an example, in the same proportions. `channels` is 'mean' (of both channels) or
+    'random' (left, right or mean). The latter is drawn separately for each stem of a remixed
+    example, and once for all stems of any other example.
 
     Without `shuffle` (validation), consecutive windows, averaged over both channels, cover every
     track to its end and are accompanied by the released mixture. The last batch is padded with
