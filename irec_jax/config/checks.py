@@ -206,8 +206,8 @@ def _check_recognition(config: config_dict.ConfigDict) -> None:
                 "choose fractions whose sum is below 1"
             )
     hop_s, window_s = settings.hop_s, settings.window_s
-    # At the end of a clip, a window that lacks less than a thousandth of its length counts as
-    # complete, so smaller hops would place windows beyond the end of the clip.
+    # At the end of a clip, a window that is short by less than a thousandth of its length counts as
+    # complete, so a smaller hop would place windows beyond the end of the clip.
     if hop_s and not window_s / 1000 < hop_s <= window_s:
         raise UserError(
             f"data.hop_s={hop_s}: expected more than a thousandth of data.window_s={window_s} and "

@@ -76,7 +76,7 @@ def run(
     folders = dict(job_array.select(list(folders.items()), part))
     if mode == "train" and not distributed.on_main(lambda: _all_begun(folders)):
         initial = load_initial(config, task, sample_rate_hz)
-    # The jobs of an array share the folder; each repeat has its own lock.
+    # The jobs of an array share this folder, so each repeat is locked instead.
     with contextlib.nullcontext() if part else run_lock(folder):
         experiment = EXPERIMENTS[config.task](name, config, task, initial)
         reports = _run(experiment, folders, folder, mode, configs.flatten(resolved))

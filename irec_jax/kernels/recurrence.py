@@ -270,7 +270,10 @@ _scan.defvjp(_forward, _backward)
 def _segment_backward(
     options, weights, steps, initial, intermediates, first, d_state, d_hidden, *, num_steps
 ):
-    """Return the cotangents of a segment's weights, its inputs and the state before it."""
+    """Return a segment's contribution to the cotangent of the weights, and further cotangents.
+
+    These are the cotangents of its inputs and of the state before it.
+    """
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, d_state[0].dtype
     states, gates = intermediates

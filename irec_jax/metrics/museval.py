@@ -96,7 +96,7 @@ def museval_scores(
     if not 0 < sample_rate_hz < math.inf or not math.isfinite(window_s + hop_s):
         raise ValueError(
             f"sample_rate_hz={sample_rate_hz}, window_s={window_s}, hop_s={hop_s}: expected "
-            "positive numbers"
+            "positive, finite numbers"
         )
     window, hop = round(window_s * sample_rate_hz), round(hop_s * sample_rate_hz)
     if window < 1 or hop < 1:

@@ -85,9 +85,9 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
     is_gru = width == 3 * hidden
     if is_gru and arrays["bias"].shape == (2, *shapes["bias"]):
         raise UserError(
-            f"Keras weights: layer {layer!r}: two rows of bias indicate a GRU with "
-            "reset_after=True, which resets after the recurrent product and thus uses different "
-            "equations; train it with reset_after=False"
+            f"Keras weights: layer {layer!r}: a bias with two rows indicates a GRU with "
+            "reset_after=True, which applies the reset gate after the recurrent matrix product and "
+            "is not supported; retrain with reset_after=False"
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:

@@ -61,13 +61,16 @@ def study(
         seed: seed of the mixing matrices.
 
     Returns:
-        dict: ``stems``, the results for labels from dry tracks, by number of frames per instance:
-        ``threshold_db`` and ``scores`` (see `evaluation.pieces.piece_scores`); ``conditions``, by
-        `condition` and number of frames: the same for ``unreduced`` and ``reduced``, and
-        ``difference``, reduced minus unreduced (see `paired_difference`); ``curves``:
-        ``thresholds_db``, and by condition and method the ``f1`` at these thresholds, computed from
-        the pooled instances of the test pieces and averaged over classes; and ``num_pieces``, the
-        numbers of training and test pieces.
+        A dict with these keys:
+
+        - ``num_pieces``: numbers of training and test pieces.
+        - ``stems``: results for labels from the dry tracks. Maps the number of frames per instance
+          to ``threshold_db`` and ``scores`` (see `evaluation.pieces.piece_scores`).
+        - ``conditions``: maps each `condition` and number of frames to such results for
+          ``unreduced`` and ``reduced``, and to their ``difference``, reduced minus unreduced (see
+          `paired_difference`).
+        - ``curves``: ``thresholds_db``, and the ``f1`` at these thresholds for each condition and
+          method, computed from the pooled instances of the test pieces and averaged over classes.
     """
     rooms = {"free field": 0.0, "room": decay_s}
     options: dict[str, Any] = dict(rooms=rooms, levels_db=levels_db, seed=seed)

@@ -126,7 +126,7 @@ def test_equations_that_do_not_fit_into_memory_are_refused():
 
 @pytest.mark.parametrize("rate", [0, -1, np.nan, np.inf])
 def test_sample_rates_that_are_not_positive_are_refused(rate):
-    with pytest.raises(ValueError, match="expected positive numbers"):
+    with pytest.raises(ValueError, match="expected positive, finite numbers"):
         museval.museval_scores(np.ones((2, 600)), np.ones((2, 600)), sample_rate_hz=rate)
 
 
