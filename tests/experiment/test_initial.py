@@ -212,10 +212,10 @@ def test_multi_instance_systems(tmp_path):
     missing = arrays(folder).keys() - load(config, folder).arrays.keys()
     assert missing == {f"params/networks_0/Dense_1/{name}" for name in ("kernel", "bias")}
     config = load_config(spec.replace("attention", "max"), *sessions)
-    with pytest.raises(UserError, match="config.bag.aggregate is attention there, but max"):
+    with pytest.raises(UserError, match="config.bag.aggregate is attention in that system, but max"):
         load(config, folder)
     config = load_config("seipel.py:dataset=multitrack,frames=16", *sessions)
-    with pytest.raises(UserError, match="config.task is multi_instance there, but recognition"):
+    with pytest.raises(UserError, match="config.task is multi_instance in that system, but rec"):
         load(config, folder)
 
 
@@ -225,7 +225,7 @@ def test_parameter_of_another_shape_is_named(tmp_path):
     folder = write_system(tmp_path / "source", load_config("vazonis_fft.py", *small))
     window_s = load_config("vazonis_fft.py").data.window_s / 2
     config = load_config("vazonis_fft.py", *small, ("data.window_s", str(window_s)))
-    with pytest.raises(UserError, match=r"parameter params/Dense_0/kernel is \(\d+, 4\) there"):
+    with pytest.raises(UserError, match=r"parameter params/Dense_0/kernel is \(\d+, 4\) in that"):
         load(config, folder)
 
 
