@@ -212,7 +212,9 @@ def test_multi_instance_systems(tmp_path):
     missing = arrays(folder).keys() - load(config, folder).arrays.keys()
     assert missing == {f"params/networks_0/Dense_1/{name}" for name in ("kernel", "bias")}
     config = load_config(spec.replace("attention", "max"), *sessions)
-    with pytest.raises(UserError, match="config.bag.aggregate is attention in that system, but max"):
+    with pytest.raises(
+        UserError, match="config.bag.aggregate is attention in that system, but max"
+    ):
         load(config, folder)
     config = load_config("seipel.py:dataset=multitrack,frames=16", *sessions)
     with pytest.raises(UserError, match="config.task is multi_instance in that system, but rec"):
