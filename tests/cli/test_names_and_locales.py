@@ -69,4 +69,4 @@ def test_workdirs_that_are_not_utf8_are_rejected(tmp_path, capsys):
     os.mkdir(folder)
     assert call("recognize", tmp_path / "a.wav", "--workdir", os.fsdecode(folder)) == 1
     error = capsys.readouterr().err
-    assert "run�: the name is not valid UTF-8" in error and error.count("\n") == 1
+    assert "run�: the name or the locale is not UTF-8" in error and error.count("\n") == 1
