@@ -16,7 +16,7 @@ def test_prints_scores_and_deviations(monkeypatch, capsys):
     )
     benchmark.main(["--sources=2", "--seconds=0.2", "--rounds=1"])
     printed = capsys.readouterr().out
-    assert "BSS-Eval of 2 x 8820 samples, 1 rounds" in printed
+    assert "BSS-Eval of 2 x 8820 samples, 1 round\n" in printed
     assert printed.count("2.5e-01") == 3
 
 
