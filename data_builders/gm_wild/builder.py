@@ -6,7 +6,7 @@ the IRMAS classes that are at most 10 dB weaker than the strongest instrument. E
 its own libraries, so that scores show how a recogniser copes with sounds that it was not trained
 on. There is a validation split only if libraries are given for it.
 
-Version 1.1.0 is frozen: any change to the music requires a new version.
+Version 1.2.0 is frozen: any change to the music requires a new version.
 """
 
 import dataclasses
@@ -83,7 +83,8 @@ class GmWild(StreamingBuilder):
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {
         "1.0.0": "First version.",
-        MUSIC_VERSION: "Instruments of different sizes, more single notes, 12,000 clips.",
+        "1.1.0": "Instruments of different sizes, more single notes, 12,000 clips.",
+        MUSIC_VERSION: "Playing techniques, wider dynamics, registers and tones, long notes.",
     }
     #: Number of rendering processes; None for one per core. The data do not depend on it.
     num_workers: int | None = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 
+from data_builders.gm_wild import techniques
 from data_builders.gm_wild.plan import ClipPlan
 from data_builders.rendering import arrange, genres, libraries, mix, performance, seeding, singer
 from data_builders.rendering.instruments import (
@@ -28,7 +29,7 @@ from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
 #: Version of the music. It is part of every seed, and any change to the music requires a new one.
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 CLIP_S = 3.0
 #: An instrument becomes a label if it is at most this much weaker than the strongest one.
 LABEL_RANGE_DB = 10.0
@@ -104,24 +105,29 @@ def render_clip(
     seats = _draw_seats(rng, clip, genre, players)
     start_s = rng.uniform(0.4, 1.6)
     single = clip.content == "notes" or (clip.content == "other" and rng.random() < 0.4)
-    if single:
-        start_s = 0.0
+    if single:  # some clips begin while a note sounds
+        start_s = float(rng.uniform(0.2, 4.0)) if rng.random() < 0.35 else 0.0
     num_samples = round((start_s + CLIP_S) * SAMPLE_RATE_HZ)
     key = ("gm_wild", VERSION, clip.split, clip.index)
     sheet_rng = seeding.generator(*key, "sheet")
     sheet = genres.draw_lead_sheet(sheet_rng, genre, duration_s=start_s + CLIP_S)
     stems = {}
-    for seat, part in zip(seats, _parts(seats, sheet, key, single), strict=True):
-        shift = 0 if seat.instrument.kind == "drums" else _draw_shift(rng)
-        stem = play_shifted(seat.library, part, num_samples, shift)
+    for seat, part in zip(seats, _parts(seats, sheet, key, single, start_s), strict=True):
+        if seat.instrument.kind == "drums":
+            stems[seat.name] = seat.library.play(part, num_samples)
+            continue
+        part = techniques.vary(part, rng)
+        stem = play_shifted(seat.library, part, num_samples, _draw_shift(rng))
         sings = isinstance(seat.library, VoicePlayer)
         if seat.instrument.kind == "voi" and not sings and rng.random() < 0.6:
             stem = singer.articulate(stem, part.notes, rng)
-        stems[seat.name] = stem
+        stems[seat.name] = techniques.colour(stem, part, rng)
     if not any(np.any(stem) for stem in stems.values()):
         return _draw_noise(rng), (), genre, False
     strips = {seat.name: _draw_strip(rng, seat) for seat in seats}
     start = round(start_s * SAMPLE_RATE_HZ)
+    if not any(_sounds(stem, start) for stem in stems.values()):
+        start, stems = 0, {name: stem[: len(stem) - start] for name, stem in stems.items()}
     settings = (strips, _draw_room(rng), _draw_mastering(rng))
     mixture, direct, _ = mix.mixdown(stems, *settings, start_samples=start)
     levels_db = {name: mix.active_rms_db(stem) for name, stem in direct.items()}
@@ -171,6 +177,11 @@ def play_shifted(
     rate_hz = round(SAMPLE_RATE_HZ * speed)
     samples = audio_io.resample(played, rate_hz, SAMPLE_RATE_HZ)[:num_samples]
     return np.pad(samples, ((0, num_samples - len(samples)), (0, 0)))
+
+
+def _sounds(stem: np.ndarray, start: int) -> bool:
+    """Return whether a stem, (T, C), has a peak above -40 dB of its maximum from ``start`` on."""
+    return bool(np.abs(stem[start:]).max() > 0.01 * np.abs(stem).max())
 
 
 def _draw_shift(rng: Generator) -> int:
@@ -256,10 +267,10 @@ class _Silence:
         return np.zeros((num_samples, 1), np.float32)
 
 
-def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
+def _parts(seats: list[_Seat], sheet, key: tuple, single: bool, start_s: float) -> list[Part]:
     """Compose the parts of the players, either as single notes or as music."""
     if single:
-        return [_single_notes(seat, sheet, key) for seat in seats]
+        return [_single_notes(seat, sheet, key, start_s) for seat in seats]
     musicians = []
     for seat in seats:
         rng = seeding.generator(*key, "seat", seat.name)
@@ -278,17 +289,21 @@ def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
     return [composed[seat.name] for seat in seats]
 
 
-def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
-    """Return one to three notes, at most a major third beyond the instrument's register."""
+def _single_notes(seat: _Seat, sheet, key: tuple, start_s: float) -> Part:
+    """Return one to four notes, the first of which sounds until the clip starts at ``start_s``."""
     rng = seeding.generator(*key, "notes", seat.name)
     instrument = seat.instrument
-    notes, time_s = [], float(rng.uniform(0.0, 1.2))
+    notes, time_s = [], float(rng.uniform(0.0, start_s or 1.2))
     for _ in range(int(rng.integers(1, 4))):
         length_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.5))))
-        pitch = int(rng.integers(instrument.low - 4, instrument.high + 5))
+        if start_s and not notes:
+            length_s = start_s - time_s + float(rng.uniform(0.3, 3.0))
+        # Most notes are within the comfortable register, some are far beyond it.
+        below, above = (3, 3) if rng.random() < 0.75 else (7, 13)
+        pitch = int(rng.integers(instrument.low - below, instrument.high + above + 1))
         notes.append(BeatNote(time_s / sheet.beat_s, length_s / sheet.beat_s, pitch))
         time_s += length_s + float(rng.uniform(0.0, 0.8))
-        if time_s > CLIP_S - 0.3:
+        if time_s > start_s + CLIP_S - 0.3:
             break
     pattern = seeding.generator(*key, "pattern", seat.name)
     return performance.perform(

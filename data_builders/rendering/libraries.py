@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from data_builders.rendering import speech, synth
+from data_builders.rendering import plucked, speech, synth
 from data_builders.rendering.instruments import Instrument
+from data_builders.rendering.plucked import PluckedStrings
 from data_builders.rendering.sampler import FOLDERS, NotePlayer
 from data_builders.rendering.score import Part
 from data_builders.rendering.voices import VoicePlayer
@@ -36,6 +37,7 @@ class SoundLibrary:
         apt: Debian package that contains it, if any.
         npm: npm packages that contain it.
         singers: synthetic singers whose syllables are recorded.
+        synthesised: whether the sounds are computed when they are played, without recordings.
         authors: people and projects to credit for the recordings.
         weight: weight when a library is drawn for an instrument that several libraries have.
     """
@@ -46,13 +48,14 @@ class SoundLibrary:
     apt: str = ""
     npm: tuple[str, ...] = ()
     singers: tuple[speech.Singer, ...] = ()
+    synthesised: bool = False
     authors: str = ""
     weight: float = 1.0
 
     @property
     def is_folder(self) -> bool:
         """Whether the library is a folder of recordings rather than a SoundFont."""
-        return not Path(self.files[0]).suffix
+        return any(not Path(file).suffix for file in self.files)
 
 
 #: Libraries by name.
@@ -98,6 +101,14 @@ LIBRARIES = {
         authors="Sonic Network, Inc.",
         weight=0.5,
     ),
+    "plucked": SoundLibrary(
+        "synthesised acoustic guitars",
+        "no recordings",
+        (),
+        synthesised=True,
+        authors="computed by irec-jax",
+        weight=2.0,
+    ),
 }
 
 
@@ -128,9 +139,14 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def find(name: str) -> Path:
-    """Return the path of a library; raise UserError if it is not on this machine."""
+    """Return the path of a library; raise UserError if it is not on this machine.
+
+    The path of a synthesised library is the module that computes its sounds.
+    """
     if name == "timgm":
         return synth.default_soundfont()
+    if LIBRARIES[name].synthesised:
+        return Path(plucked.__file__)
     folders = [folder(), *map(Path, _SYSTEM_FOLDERS)]
     for path in (parent / file for file in LIBRARIES[name].files for parent in folders):
         if path.exists():
@@ -148,6 +164,8 @@ def fingerprint(names: Sequence[str]) -> str:
     """
     state = 0
     for name in names:
+        if LIBRARIES[name].synthesised:
+            continue
         try:
             path = find(name)
         except UserError:
@@ -163,6 +181,8 @@ def fingerprint(names: Sequence[str]) -> str:
 @functools.cache
 def load(name: str) -> Player:
     """Load a library, once per process; see `find`."""
+    if LIBRARIES[name].synthesised:
+        return PluckedStrings()
     path = find(name)
     if path.is_dir():
         return VoicePlayer(path) if LIBRARIES[name].singers else NotePlayer(path)

@@ -257,6 +257,11 @@ def equalise(audio: np.ndarray, eq: Sequence[tuple[float, float, float]]) -> np.
     return _filter(_peaking(eq), audio)
 
 
+def lowpass(audio: np.ndarray, cutoff_hz: float, order: int) -> np.ndarray:
+    """Apply a Butterworth low-pass filter to audio, float32 (T, C)."""
+    return _filter(_lowpass(cutoff_hz, order), audio)
+
+
 def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarray:
     """Compress the dynamic range of a stem, float32 (T, C), with one gain for all channels.
 
