@@ -121,7 +121,7 @@ def render_clip(
         sings = isinstance(seat.library, VoicePlayer)
         if seat.instrument.kind == "voi" and not sings and rng.random() < 0.6:
             stem = singer.articulate(stem, part.notes, rng)
-        stems[seat.name] = techniques.colour(stem, part, rng)
+        stems[seat.name] = _normalise(techniques.colour(stem, part, rng))
     if not any(np.any(stem) for stem in stems.values()):
         return _draw_noise(rng), (), genre, False
     strips = {seat.name: _draw_strip(rng, seat) for seat in seats}
@@ -177,6 +177,12 @@ def play_shifted(
     rate_hz = round(SAMPLE_RATE_HZ * speed)
     samples = audio_io.resample(played, rate_hz, SAMPLE_RATE_HZ)[:num_samples]
     return np.pad(samples, ((0, num_samples - len(samples)), (0, 0)))
+
+
+def _normalise(stem: np.ndarray) -> np.ndarray:
+    """Scale a stem to a peak of 1; notes far beyond the register of an instrument can be silent."""
+    peak = np.abs(stem).max()
+    return stem / peak if peak > 1e-5 else np.zeros_like(stem)
 
 
 def _sounds(stem: np.ndarray, start: int) -> bool:
