@@ -406,6 +406,6 @@ def test_damaged_index_is_reported(tmp_path, few_pieces):
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]
     index.write_text("{")
     with pytest.raises(
-        UserError, match="missing or damaged file of a prepared dataset; delete the folder"
+        UserError, match="missing or damaged file in a prepared dataset; delete the folder"
     ):
         builder.index("test")

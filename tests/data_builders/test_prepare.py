@@ -218,7 +218,7 @@ def test_damaged_data_are_reported(tmp_path, sounds):
     folder = Path(prepare(tmp_path, sounds).data_dir)
     shard = next(folder.glob("*test.array_record*"))
     shard.rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="missing file of a prepared dataset; delete"):
+    with pytest.raises(UserError, match="missing file in a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     shutil.rmtree(folder)
     folder.mkdir()
