@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of 64 clips of 3 s at 22.05 kHz on the CPU, compared with other libraries.
+"""Log-mel spectrograms of 64 3-s clips at 22.05 kHz on the CPU, compared with other libraries.
 
     python -m irec_jax.benchmarks.frontends [--rounds=15]
 
@@ -39,9 +39,10 @@ def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
 
 
 def implementations(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Return a dict of functions that compute the log-mel spectrograms of waveforms (B, T).
+    """Return one function per implementation that computes log-mel spectrograms, by name.
 
-    Ours returns (B, frames, num_mels), the others (B, num_mels, frames).
+    All functions use the given waveforms (B, T). Our function returns (B, frames, num_mels); the
+    others return (B, num_mels, frames).
     """
     torch = timing.import_peer("torch")
     features = timing.import_peer("nnAudio.features")
