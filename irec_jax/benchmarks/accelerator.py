@@ -126,7 +126,7 @@ def random_params(model: Any, features: np.ndarray) -> dict[str, Any]:
 
 
 def _torch_peers(row: Row, create: Callable[[], Any], loss: Any, *batch: Any, sizes: dict):
-    """Return PyTorch's training steps, and list those that failed in the row's note."""
+    """Return PyTorch's training steps; the row's note lists the steps that failed."""
     peers, row.note = networks.torch_peers(
         create, loss, *batch, bfloat16=row.dtype == "bfloat16", updates=sizes["updates"]
     )

@@ -74,7 +74,7 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
     """Return the maximum deviation from expected scores below `LIMIT_DB`.
 
-    At higher scores, rounding dominates.
+    At higher expected scores, rounding dominates.
     """
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB

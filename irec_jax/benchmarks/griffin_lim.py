@@ -40,7 +40,7 @@ def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
 def implementations(
     magnitudes: np.ndarray, *, num_samples: int, num_iterations: int
 ) -> dict[str, Callable[[], np.ndarray | jax.Array]]:
-    """Return one function per implementation that reconstructs signals (B, T), by name."""
+    """Return a dict from implementation name to a function that reconstructs signals (B, T)."""
     on_jax = jax.device_put(magnitudes, jax.devices("cpu")[0])
     transposed = np.ascontiguousarray(magnitudes.swapaxes(-1, -2))
 

@@ -241,7 +241,7 @@ def torch_peers(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != ("cpu" if jax.default_backend() == "cpu" else "cuda"):
         return {}, ""
-    # XLA also computes float32 products in TF32, so this makes the comparison fair.
+    # XLA also computes float32 products in TF32, so PyTorch is allowed to do the same.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     peers: dict[str, Callable[[], float]] = {}
     notes = []

@@ -200,8 +200,8 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
     """Return the seconds per gradient and the peak resident memory in bytes.
 
-    A new process computes one gradient to warm up and one for the time. The current process cannot
-    be used, because its peak would include memory that it used earlier.
+    A new process computes a warm-up gradient and a timed gradient. The current process cannot be
+    used, because its peak would include memory that it used earlier.
 
     Raises:
         UserError: if the process fails.

@@ -1,8 +1,8 @@
 """Instrument activity and instance labels for multitrack recordings (Seipel 2018, section 4.3).
 
-A track's activity in a frame is its RMS after crosstalk reduction, divided by its largest RMS. An
-instance consists of consecutive frames and is labelled with every class whose activity reaches a
-threshold in at least one of these frames.
+A track's activity in a frame is the frame's RMS after crosstalk reduction, divided by the track's
+largest RMS. An instance consists of consecutive frames and is labelled with every class whose
+activity reaches a threshold in at least one of these frames.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,7 +137,7 @@ def is_active(
     """Return whether activity reaches a threshold.
 
     Args:
-        activity: activity from 0 to 1.
+        activity: values from 0 to 1.
         threshold_db: see `check_threshold`.
     """
     check_threshold(threshold_db)

@@ -157,7 +157,7 @@ def momentum_descent(
         gamma(m+1) = 0.99 gamma(m), gamma(0) = 0.001                           (3.5)
 
     A suitable step size depends on the spectrograms' scale, which Seipel does not state. If the
-    magnitudes have the same order as the samples, the descent stalls near zero. Spectrograms are
+    magnitudes are on the order of the samples, the descent stalls near zero. Spectrograms are
     therefore scaled so that the largest eigenvalue of the Hessian 2 G is 1,000. With largest
     eigenvalues from 300 to 5,000, the descent comes within 3e-7 of the minimum Theta for 14 tracks
     with -6 dB crosstalk.

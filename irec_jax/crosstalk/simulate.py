@@ -139,7 +139,7 @@ def simulate_room(
         tracks, mixing, delays: see `simulate`.
         decay_s: reverberation time in seconds, during which tails decay by 60 dB.
         crosstalk_tail_db: energy of the crosstalk's tail in dB, relative to its direct sound.
-        own_tail_db: energy of the own source's tail in dB, relative to its direct sound.
+        own_tail_db: the same for the tail of the microphone's own source.
 
     Returns:
         Spot signals, and the contribution of each microphone's own source, including its tail. The

@@ -32,7 +32,7 @@ ALIGNMENT_CHUNKS = 11
 _MIN_FRAMES = 8
 # Lower frequencies hold no music, and a DC offset must not be mistaken for crosstalk.
 _LOWEST_HZ = 20.0
-# Correlation above which tracks count as identical; it leaves a difference 37 dB below the tracks.
+# Tracks with a higher correlation count as identical: their difference is at least 37 dB lower.
 _EQUAL_CORRELATION = 0.9999
 # A track that alignment attenuates by more than 20 dB is a copy or a sum of other tracks, or nearly
 # silent. Its residual consists of errors, which must not explain the residuals of other tracks.

@@ -34,7 +34,7 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes in the full dataset.
-        train: training clips, which also provide the splits that are None below.
+        train: training clips, from which `validation` and `test` are also taken if they are None.
         test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
         test_split: description of the test split for reports.

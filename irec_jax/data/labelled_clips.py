@@ -127,7 +127,7 @@ class Clips(Selectable):
 
 
 def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first example and the number of examples in each run with the same song."""
+    """Return the first example and the length of each run of examples from the same song."""
     first = np.flatnonzero(np.append(True, songs[1:] != songs[:-1]))
     return first, np.diff(np.append(first, len(songs)))
 

@@ -24,7 +24,9 @@ _CONTENTS = dict(
 
 
 def options_of(name: str) -> Callable:
-    """Return the function that creates a dataset's builder; its keyword arguments are options.
+    """Return the function that creates a dataset's builder.
+
+    The function's keyword arguments are the dataset's options.
 
     Raises:
         UserError: unknown dataset.

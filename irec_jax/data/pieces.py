@@ -17,7 +17,7 @@ _SPLITS = ("train", "test")
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A piece with J tracks, each of which has T samples.
+    """A piece with J tracks of T samples each.
 
     Attributes:
         name: name of the piece, unique within the dataset.
