@@ -192,5 +192,5 @@ def test_invalid_waveforms_are_rejected():
             short()
     unpadded = frontends.create("log_mel", padding="none")
     assert unpadded.output_shape(1024) == (1, 128)
-    with pytest.raises(UserError, match="1023 samples are too short"):
+    with pytest.raises(UserError, match="1023 samples are too few"):
         unpadded.output_shape(1023)
