@@ -41,7 +41,7 @@ def net_layers(
     strides: Sequence[int] = (),
     pools: Sequence[int] = (),
 ) -> tuple[Layer, ...]:
-    """Return the layers of a net, with the given settings replaced.
+    """Return a net's layers, with the given settings in place of its own.
 
     Args:
         net: a key of `NETS`.
