@@ -35,7 +35,7 @@ def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
-    """Return the numbers of classes that are nearly always and nearly never predicted.
+    """Count the classes that are nearly always predicted and those that are nearly never predicted.
 
     Only classes that occur in some but not all clips are considered. The result is None if there
     are fewer than two such classes, if any of them is neither nearly always nor nearly never

@@ -1,4 +1,4 @@
-"""Base class of experiments: training, checkpoints, reports and the workdir."""
+"""Base class for experiments: training, checkpoints, reports and the workdir."""
 
 import abc
 import contextlib

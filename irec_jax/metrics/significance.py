@@ -98,7 +98,7 @@ def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -
 def auc_standard_error(
     auc: ArrayLike, num_positives: ArrayLike, num_negatives: ArrayLike
 ) -> Float64[np.ndarray, "..."]:
-    """Return the standard error of the area A under a ROC curve.
+    """Return the standard error of the area A under an ROC curve.
 
     SE = sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with
     Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2). These

@@ -122,7 +122,7 @@ def dense(units: int, dtype: Any, **options: Any) -> nn.Dense:
 
 
 class Classifier(nn.Module):
-    """Base class of networks with one output per class.
+    """Base class for networks with one output per class.
 
     Intermediates ('intermediates' collection): ``output``, the logits.
 
@@ -254,7 +254,7 @@ class BatchNorm(nn.Module):
     def __call__(
         self, layer: Callable[..., tuple[Array, ...]], batch_size: int, *, train: bool
     ) -> DeferredNorm:
-        """Return the output of a layer with its deferred normalisation.
+        """Return a layer's output with its deferred normalisation.
 
         Args:
             layer: function of `shift` and `mask` that returns the layer's output and sums, like

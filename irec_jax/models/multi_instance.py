@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Log-probabilities that a class is present in a bag, and that it is absent from it.
+#: Log-probabilities of a class being present in a bag, and of it being absent.
 LogProbabilities = tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]
 Logits = Float[Array, "batch instances classes"]
 

@@ -162,7 +162,7 @@ class UNet(nn.Module):
         *,
         train: bool,
     ) -> Float32[Array, "batch bins frames"]:
-        """Return the output of the last layer."""
+        """Return the last layer's output."""
         y = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
