@@ -175,7 +175,7 @@ def markdown_page(report: Mapping) -> str:
         _results(rows),
         "![Micro and macro F1 of every setting](f1.png)",
         "**Question.** How do augmentation and the choices that the paper leaves open affect the "
-        "network of Han et al. (2017) on this dataset?",
+        "network by Han et al. (2017) on this dataset?",
         measured_table(report, caption, header, lines),
     ]
     return pages.compose("Ablation of the log-mel ConvNet", report, introduction, [])

@@ -60,7 +60,7 @@ METHODS = options.CROSSTALK_METHODS
 _TRANSFORM: dict[str, Any] = dict(
     frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
 )
-# A source counts as silent in frames with less than this power, relative to its loudest frame.
+# A frame counts as silent if its power, relative to the loudest frame, is below this value.
 _SILENCE = 1e-6
 #: Number of random starts of Seipel's solver, and the numbers of steps shown in the figure.
 NUM_RESTARTS = 10

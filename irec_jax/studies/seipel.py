@@ -40,8 +40,8 @@ _QUICK_WARNING = (
     f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} instances, or "
     f"{_QUICK_BATCH // 2} windows with context or bags. Training instances overlap, except in bags."
 )
-#: Approximate values on two cores: training frames per second, seconds of audio per epoch, and the
-#: seconds that the rest of a run and the baselines take.
+#: Approximate values on two cores: frames processed per second of training, seconds of audio per
+#: epoch, and seconds for the rest of a run and for the baselines.
 _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 

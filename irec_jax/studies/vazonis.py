@@ -1,4 +1,4 @@
-"""Raw-waveform LSTM and FFT-dense network of Vazonis et al. (2022), with a collapse check.
+"""Raw-waveform LSTM and FFT-dense network by Vazonis et al. (2022), with a collapse check.
 
 The networks recognise eleven instruments in test clips of 5 to 20 s with one or more labels, at
 threshold 0.5. The LSTM is trained with three learning rates, because the paper states none for it,
