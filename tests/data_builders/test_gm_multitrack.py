@@ -382,7 +382,7 @@ def test_multitrack_datasets_are_arguments_of_configs(capfd):
     words = ["--config=configs/han.py:debug", "--config.data.name=gm_multitrack"]
     assert run_command(lambda: main(words)) == 1
     err = capfd.readouterr().err
-    assert "data.name=gm_multitrack: holds multitrack pieces, which need other settings;" in err
+    assert "data.name=gm_multitrack: this dataset contains multitrack pieces, which need" in err
     assert "--config=FILE:dataset=gm_multitrack" in err and "Traceback" not in err
 
 

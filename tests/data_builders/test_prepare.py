@@ -60,9 +60,9 @@ print(sum(split.num_examples for split in builder.info.splits.values()))
     "name, options, message",
     [
         ("irmass", {}, "unknown dataset 'irmass': did you mean 'irmas'?"),
-        ("irmas", {"fromat": "x"}, "unknown argument of dataset 'irmas' 'fromat': did you mean"),
+        ("irmas", {"fromat": "x"}, "unknown argument 'fromat' of dataset 'irmas': did you mean"),
         ("irmas", {"format": "mono22"}, "unknown format 'mono22': did you mean 'mono22k'?"),
-        ("irmas", {"size": "small"}, "unknown argument of dataset 'irmas' 'size'"),
+        ("irmas", {"size": "small"}, "unknown argument 'size' of dataset 'irmas'"),
         ("gm_irmas", {"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
         ("gm_irmas", {"format": "x"}, "unknown format 'x'"),
         ("folder", {}, "folder: no path given; set path to a folder of <class>/"),
