@@ -1,4 +1,4 @@
-"""Shared parts of the configs: arguments, sections with defaults, and debug settings."""
+"""Shared config parts: arguments, sections with defaults, and debug settings."""
 
 import difflib
 import inspect
@@ -13,19 +13,19 @@ from irec_jax.errors import UserError
 
 
 def has_classes(dataset: str, classes: Iterable[str]) -> bool:
-    """Return whether a dataset has all of the given classes; False for a user's own clips."""
+    """Return whether a dataset has all the given classes; False for a user's own clips."""
     description = data_builders.DATASETS.get(dataset)
     return description is not None and {*classes} <= {*(description.classes or ())}
 
 
 def has_test_parts(dataset: str) -> bool:
-    """Return whether the test split of a dataset is divided into parts."""
+    """Return whether a dataset's test split is divided into parts."""
     description = data_builders.DATASETS.get(dataset)
     return description is not None and bool(description.test_parts)
 
 
 def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
-    """Return the options of a dataset with their defaults (None for options that are not set).
+    """Return a dict of a dataset's options and their defaults (None if there is no default).
 
     `format` and `classes` are omitted, because the config sets them. `irec build --help` explains
     the options.
@@ -51,11 +51,11 @@ def arguments(text: str | None, **defaults):
 
     Args:
         text: comma-separated flags and `key=value` pairs, such as `debug,dataset=irmas`.
-        **defaults: default value of each argument; a type instead of a value means that the
-            default is None. Every config also accepts `debug` and `dataset`.
+        **defaults: default values of the arguments. A type may be given instead of a value; the
+            default is then None. Every config also accepts `debug` and `dataset`.
 
     Returns:
-        ConfigDict of the arguments; each value has the type of its default.
+        ConfigDict with the arguments; each value has the same type as its default.
 
     Raises:
         UserError: an argument is unknown, or a value has the wrong type.
@@ -88,7 +88,7 @@ def arguments(text: str | None, **defaults):
 
 
 def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
-    """Return the table entry for the value of a config argument.
+    """Return the table entry for a config argument's value.
 
     Raises:
         UserError: the value is not in the table.
@@ -101,34 +101,34 @@ def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
 
 
 def data(dataset: str, **settings) -> dict:
-    """Return the data section of a recogniser: a dataset, its options, and how it is used.
+    """Return the data section for a recogniser: dataset, options, and how the data are used.
 
     - `dir`: folder of prepared datasets (None: $TFDS_DATA_DIR or ~/tensorflow_datasets).
     - `manual_dir`: folder of manually downloaded files (None: download them automatically).
     - `cache_gb`: keep the audio of a split in memory if it fits in this many gigabytes.
-    - `placement`: `device` copies the audio of the training and validation splits to each device
-      before training and cuts the windows there; `host` sends every batch to the devices; `auto`
-      selects `device` on accelerators if the audio fits, and `host` otherwise. The batches do not
-      depend on the placement.
+    - `placement`: `device` copies the training and validation audio to each device before training
+      and cuts the windows there; `host` sends every batch to the devices; `auto` selects `device`
+      on accelerators if the audio fits, and `host` otherwise. The batches do not depend on the
+      placement.
     - `classes`: use only these classes, in this order, and only the clips with at least one of them
       (empty: all).
-    - `channels`: `mean` averages the channels of a clip; `separate` makes each of them an example.
+    - `channels`: `mean` averages a clip's channels; `separate` uses each channel as an example.
     - `hop_s`: hop between training windows in seconds (None: `window_s`, no overlap).
-    - `normalize`: `peak` divides a waveform by the peak of its clip; `none` leaves it as recorded.
+    - `normalize`: `peak` divides a waveform by its clip's peak; `none` leaves it as recorded.
     - `split`: `official` uses the dataset's own test split, with clips of any length. `parts` adds
       part 2 of that test split to the training clips and tests on part 3, using the first
-      `window_s` seconds of each clip. `song` and `window` divide windows of the training clips into
-      training, validation and test splits: `song` keeps each song in one split; `window` divides
-      them at random, which overestimates the scores, because overlapping windows of a clip end up
-      in different splits.
+      `window_s` seconds of each clip. `song` and `window` divide the windows of the training clips
+      into training, validation and test splits: `song` keeps each song in one split; `window`
+      divides the windows at random, which overestimates the scores, because overlapping windows
+      from the same clip end up in different splits.
     - `validation_fraction`, `test_fraction`: fractions of the examples that are used for validation
       and testing.
     - `split_validation`: with the `official` and `parts` splits, hold out complete songs for
-      validation (`song`), or clips at random (`random`), so that clips of the same song may be used
-      for both training and validation. Ignored if the dataset has its own validation clips.
-    - `stored` (not set in any config): folder of separated clips that replace the original clips,
-      written by `irec study separation`. Requires `split=parts` and, for separated features, the
-      `stored` front end.
+      validation (`song`), or clips at random (`random`), so that clips from the same song may be
+      used for both training and validation. Ignored if the dataset has its own validation clips.
+    - `stored` (not set in any config): folder of separated clips that `irec study separation` has
+      written; they replace the original clips. Requires `split=parts` and, for separated features,
+      the `stored` front end.
     """
     if dataset in data_builders.DATASETS and data_builders.DATASETS[dataset].kind == "multitrack":
         kept = {k: settings[k] for k in ("window_s", "hop_s", "normalize") if k in settings}
@@ -152,15 +152,15 @@ def data(dataset: str, **settings) -> dict:
 
 
 def instances(dataset: str, **settings) -> dict:
-    """Return the data section of a recogniser for multitrack pieces, with labels over time.
+    """Return the data section for a recogniser of multitrack pieces, with labels over time.
 
     - `dir`, `manual_dir`, `cache_gb`, `placement`, `normalize`: as in `data`.
     - `window_s`: length of the network's input windows in seconds.
-    - `label_s`: length in seconds of an instance, the central part of a window that the labels
-      describe (None: `window_s`).
+    - `label_s`: length of an instance in seconds; an instance is the central part of a window, and
+      is what the labels describe (None: `window_s`).
     - `hop_s`: hop between training instances in seconds (None: `label_s`, no overlap).
-    - `threshold_db`: an instrument counts as playing if the RMS of one of its tracks exceeds this
-      level, relative to the maximum of the track, in any frame of the instance.
+    - `threshold_db`: an instrument counts as playing if, in any frame of the instance, the RMS of
+      one of its tracks reaches this level in dB relative to the track's maximum RMS.
     - `reduction`: reduce the crosstalk between spot microphones before measuring the RMS.
     - `split`, `channels`: always `official` and `mean`.
     """
@@ -184,11 +184,11 @@ def instances(dataset: str, **settings) -> dict:
 
 
 def stems(dataset: str, **settings) -> dict:
-    """Return the data section of a separator: a dataset of stems, and how it is used.
+    """Return the data section for a separator: stem dataset, options, and how the data are used.
 
     - `dir`, `manual_dir`, `cache_gb`, `placement`: as in `data`.
     - `target`: names of the stems to keep, joined by `+`.
-    - `window_s`: length of a segment in seconds.
+    - `window_s`: segment length in seconds.
     - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
       for datasets without test tracks, tests on the validation tracks and validates on
       `validation_fraction` of the training tracks.
@@ -215,7 +215,7 @@ def stems(dataset: str, **settings) -> dict:
 
 
 def stem_augment(**settings) -> dict:
-    """Return the augment section of a separator (default: none); see `augment/stems.py`."""
+    """Return the augment section for a separator (default: none); see `augment/stems.py`."""
     defaults = dict(
         gain_db=0.0,
         polarity=False,
@@ -229,7 +229,7 @@ def stem_augment(**settings) -> dict:
 
 
 def augment(**settings) -> dict:
-    """Return the augment section of a recogniser (default: none); see `augment/features.py`."""
+    """Return the augment section for a recogniser (default: none); see `augment/features.py`."""
     defaults = dict(
         mix=0.0,
         mix_db=10.0,
@@ -256,7 +256,7 @@ def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str 
     """Return the optimizer section for Adam.
 
     - `schedule`: name of an optax schedule (None: constant learning rate).
-    - `clip_norm`: maximum global norm of the gradient (None: no clipping).
+    - `clip_norm`: maximum global gradient norm (None: no clipping).
     """
     return dict(
         name="adam",
@@ -275,7 +275,7 @@ def training(**settings) -> dict:
       must match, except for dropout and `dtype`; if the classes differ, the last layer is
       initialised at random.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
-    - `stop_by`: `loss`, the validation loss, or a validation score. Recognisers have `top1` (the
+    - `stop_by`: `loss` (the validation loss) or a validation score. Recognisers have `top1` (the
       fraction of windows whose most probable class is one of their labels) and `auc` (the macro
       ROC AUC over windows); separators have `amplitude_sdr`.
     - `keep`: which epoch's parameters to keep, `best` or `last`.
@@ -284,13 +284,13 @@ def training(**settings) -> dict:
       over the data (None: one pass).
     - `max_steps_per_epoch`: maximum number of steps in a pass (None: complete passes).
     - `repeats`: number of runs, with consecutive seeds.
-    - `log_every_steps`: number of steps between TensorBoard scalars.
+    - `log_every_steps`: steps between TensorBoard scalars.
     - `checkpoint_every_s`: seconds between checkpoints within an epoch (None: checkpoints only
       after each epoch).
     - `checkpoint_every_steps`: steps between checkpoints within an epoch (None: only
       `checkpoint_every_s` applies).
     - `steps_per_call`: number of steps dispatched together (None: 1 on the CPU; on accelerators,
-      enough to make the overhead per call small). Checkpoints are written between calls.
+      enough steps to make the overhead per call small). Checkpoints are written between calls.
     """
     defaults = dict(
         batch_size=128,
@@ -312,15 +312,15 @@ def training(**settings) -> dict:
 
 
 def evaluation(**settings) -> dict:
-    """Return the evaluation section of a recogniser.
+    """Return the evaluation section for a recogniser.
 
     - `batch_size`: windows per batch.
     - `hop_s`: hop between windows in seconds at test time.
     - `aggregation`: how window probabilities are combined into clip scores: `s1`, `s2`, `max` or
       `top`.
-    - `threshold`: minimum score of a detected class (None: the default of the aggregation, see
+    - `threshold`: minimum score of a detected class (None: the aggregation's default; see
       `irec_jax.inference.aggregation`).
-    - `num_bootstrap`: number of bootstrap samples of songs for the confidence intervals.
+    - `num_bootstrap`: number of times the songs are resampled for the confidence intervals.
     - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
       clips.
     - `per_piece` (configs for multitrack pieces): also average the scores over pieces.
@@ -337,17 +337,17 @@ def evaluation(**settings) -> dict:
 
 
 def separation_evaluation(**settings) -> dict:
-    """Return the evaluation section of a separator.
+    """Return the evaluation section for a separator.
 
     - `batch_size`: windows per batch.
     - `windows`: `overlapping` averages the estimates of overlapping windows; `side_by_side`
       synthesises adjacent windows independently (see `inference/side_by_side.py`).
     - `hop_s`: hop between overlapping windows in seconds.
-    - `post_db`: postprocessing removes the bins of an estimate below this level in dB (see
+    - `post_db`: postprocessing removes bins below this level in dB from an estimate (see
       `frontends/gate.py`).
-    - `post_reference`: reference of `post_db`: `absolute`, or the maximum of the complete `track`
-      or of each `segment`, which has the length of a window.
-    - `post_fill`: value that replaces removed bins: the `floor` of the front end, or `zero` (0 dB).
+    - `post_reference`: reference level for `post_db`: `absolute`, or the maximum of the complete
+      `track` or of each `segment`, which is as long as a window.
+    - `post_fill`: value that replaces removed bins: the front end's `floor`, or `zero` (0 dB).
     - `phase`: phase of the estimated waveforms: `mixture` takes it from the mixture; `griffin-lim`
       estimates it in `griffin_lim_iterations` iterations.
     """

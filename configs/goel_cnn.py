@@ -1,4 +1,4 @@
-"""Recognition of five instruments with convolutional networks on images of the waveform.
+"""Recognition of five instruments with convolutional networks on waveform images.
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
@@ -22,8 +22,8 @@ and by `irec study goel --quick` on `small` (half an hour on two CPU cores for a
 .395 / .302 / .265 / .235 split by song, .453 / .353 / .300 / .224 split at random.
 
 An image has 150 x 150 pixels: a `stacked` waveform of 3 s with samples arranged row by row, or
-`recurrence` plots of 2^16 and 2^17 samples. Each channel is used as a separate example. Loss and
-prediction of a clip are averaged over its two recurrence plots (Goel treats each plot separately).
+`recurrence` plots of 2^16 and 2^17 samples. Each channel is used as a separate example. A clip's
+loss and prediction are averaged over its two recurrence plots (Goel treats each plot separately).
 
 Arguments:
 
@@ -31,7 +31,7 @@ Arguments:
 - net: b1, b2, b3 (default) or b4
 - image: recurrence (default) or stacked
 - split: song (default), window or official
-- all_classes: use all classes of the dataset instead of Goel's five (always true for a folder)
+- all_classes: use all of the dataset's classes instead of Goel's five (always true for a folder)
 - debug: a short run on tiny data
 """
 

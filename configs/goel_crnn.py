@@ -13,9 +13,9 @@ Measured with B3 on rendered audio (five instruments of `gm_irmas` 1.0.0 `small`
 
   --config=configs/goel_crnn.py                 .253, and .465 split at random (split=window)
 
-Goel does not state the sizes of the LSTM and of its chunks. Here the LSTM has 128 units, as many as
-the CNN has outputs, so that no projection is needed, and each chunk has 300 samples. Apart from the
-number of epochs, all other settings are those of `goel_cnn.py`.
+Goel states neither the LSTM size nor the chunk size. Here the LSTM has 128 units, as many as the
+CNN has outputs, so that no projection is needed, and each chunk has 300 samples. Apart from the
+number of epochs, all other settings are as in `goel_cnn.py`.
 
 Arguments:
 
@@ -25,7 +25,7 @@ Arguments:
 - x_len: samples per chunk (default 300)
 - hidden: number of LSTM units (default 128)
 - split: song (default), window or official
-- all_classes: use all classes of the dataset instead of Goel's five (always true for a folder)
+- all_classes: use all of the dataset's classes instead of Goel's five (always true for a folder)
 - debug: a short run on tiny data
 """
 

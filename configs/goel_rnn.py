@@ -1,4 +1,4 @@
-"""Recognition of five instruments with recurrent networks on chunks of the waveform.
+"""Recognition of five instruments with recurrent networks on waveform chunks.
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
@@ -13,9 +13,9 @@ random (tables II to V):
                            gru .638 / .712 / .725, blstm .550 / .581 / .622
   the same with dense=50 (x_len=300, hidden=50): rnn .452, lstm .706, gru .713, blstm .558
 
-With a random split, windows of the same clip, and its two channels, are in both the training and
-the test set, so the network is tested on nearly the same audio that it was trained on. The default
-here is split=song, which keeps each song in one split. The scores are lower, but measure
+With a random split, windows from the same clip, and its two channels, are in both the training and
+the test set, so the network is tested on nearly the same audio as it was trained on. The default
+here is split=song, which keeps each song in one split. The scores are lower, but they measure
 recognition in music that was not used for training.
 
 Measured with cell = rnn / lstm / gru / blstm on rendered audio (five instruments of `gm_irmas`
@@ -27,7 +27,7 @@ Measured with cell = rnn / lstm / gru / blstm on rendered audio (five instrument
 
 The quick study takes half an hour on two CPU cores for all networks.
 
-Inputs are windows of 2 s at 44.1 kHz with a hop of 1 s. The left and right channels are used as
+The inputs are 2 s windows at 44.1 kHz with a hop of 1 s. The left and right channels are used as
 separate examples. Samples are divided by 2^15 and grouped into vectors of x_len samples.
 
 Arguments:
@@ -38,9 +38,9 @@ Arguments:
 - x_len: samples per chunk (default 300)
 - hidden: units per layer (default 50)
 - layers: number of recurrent layers (default 1)
-- dense: units of an additional dense layer (default 0: no such layer)
+- dense: units in an additional dense layer (default 0: no such layer)
 - split: song (default), window or official
-- all_classes: use all classes of the dataset instead of Goel's five (always true for a folder)
+- all_classes: use all of the dataset's classes instead of Goel's five (always true for a folder)
 - debug: a short run on tiny data
 """
 

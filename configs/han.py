@@ -47,11 +47,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         validation_fraction=0.15,
         split_validation=args.split_validation,
     )
-    # The paper states neither the scale of the mel filters nor the eps of the logarithm. With
-    # filters that have a peak of 1, and an eps of 0.1, the logarithms are around 0, and a network
-    # without normalisation layers starts to learn immediately. With filters that have an area of 1,
-    # and an eps of 1e-3, the logarithms are around -3.7, and one of two seeds still had the loss of
-    # a constant prediction after eight passes over the rendered data.
+    # The paper states neither the scale of the mel filters nor the eps in the logarithm. If each
+    # filter has a peak of 1, and eps is 0.1, the logarithms are around 0, and a network without
+    # normalisation layers starts to learn immediately. If each filter has an area of 1, and eps is
+    # 1e-3, the logarithms are around -3.7. After eight passes over the rendered data, the loss
+    # of one of two runs was then still that of a constant prediction.
     config.frontend = dict(
         name="log_mel",
         frame_length=1024,
@@ -61,7 +61,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         offset=0.1,
     )
     config.augment = common.augment()
-    # Dropout is also applied after the global pooling, as the text of the paper states. Table I
+    # Dropout is also applied after the global pooling, as the paper's text states. Table I
     # lists no dropout there (model.pooled_dropout=0).
     config.model = dict(
         name="convnet",
@@ -74,11 +74,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.loss = dict(name="categorical_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
     # Han et al. validate once per epoch and stop when the loss has not decreased for more than two
-    # epochs. An epoch on IRMAS has 134 steps (5,700 clips of three windows). On smaller datasets,
-    # epochs also have at least 134 steps, because with many short epochs the lowest loss, and thus
-    # the end of training, would be a matter of chance. The paper does not state how the best epoch
-    # is selected. It is selected by accuracy here, because the validation loss rises when the
-    # network becomes more confident, even while its accuracy still improves.
+    # epochs. An epoch on IRMAS has 134 steps (5,700 clips with three windows each). On smaller
+    # datasets, epochs also have at least 134 steps, because with many short epochs the lowest loss,
+    # and thus the end of training, would be a matter of chance. The paper does not state how the
+    # best epoch is selected. Here it is selected by accuracy, because the validation loss rises
+    # when the network becomes more confident, even while its accuracy still improves.
     config.training = common.training(
         batch_size=128, num_epochs=100, patience=2, best_by="top1", min_steps_per_epoch=134
     )

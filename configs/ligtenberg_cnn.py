@@ -3,7 +3,7 @@
 D. Ligtenberg, "The effect of deep learning-based source separation on predominant instrument
 classification in polyphonic music", Utrecht University, 2022.
 
-Reported macro AUC on test part 3 of IRMAS, after training on the training clips and test part 2
+Reported macro AUC on IRMAS test part 3, after training on the training clips and test part 2
 (table 4.2, with the intervals given by Ligtenberg):
 
   --config=configs/ligtenberg_cnn.py:dataset=irmas              base, original audio .786 +- .012
@@ -13,14 +13,14 @@ Reported macro AUC on test part 3 of IRMAS, after training on the training clips
 Ligtenberg selected the L2 weight and the best epoch by the AUC on the test clips; here they are
 selected by the AUC on validation clips. Training stops when the validation AUC has not improved for
 50 epochs, the patience used in the thesis. The thesis does not state how classes are weighted; here
-an example of a class with n of N training examples has the weight N / (11 n).
+each example of a class that has n of the N training examples has the weight N / (11 n).
 `--config.loss.class_weights=effective` weights classes more evenly, `none` equally.
 `irec study separation` trains all three classifiers with the same budget.
 
-Measured macro AUC on rendered audio (`gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips of 56
-songs, seed 0) by `irec study separation --quick`, which takes 55 minutes on two CPU cores: base
-.551, raw .571, post .571 (with an earlier version, which kept the one of 4 epochs with the lowest
-validation loss).
+Measured macro AUC on rendered audio (`gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips from
+56 songs, seed 0) by `irec study separation --quick`, which takes 55 minutes on two CPU cores: base
+.551, raw .571, post .571 (with an earlier version, which trained for 4 epochs and kept the one with
+the lowest validation loss).
 
 Arguments:
 
@@ -59,7 +59,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         scale_db=150.0,
     )
     config.augment = common.augment()
-    # The thesis does not state the size of the dense layer.
+    # The thesis does not state the dense layer's size.
     config.model = dict(
         name="spectrogram_cnn",
         dropout=0.2,

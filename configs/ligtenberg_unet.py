@@ -10,24 +10,24 @@ epochs (50 hours on a GPU), as mean (standard deviation) over tracks:
   ...  the same, postprocessed: everything below -60 dB removed            post 7.29 (3.25) dB
   --config=configs/ligtenberg_unet.py:dataset=musdb18,ablation=base        figure 4.1, 50 epochs
 
-Measured on the 14 official validation tracks of the 7-second edition of MUSDB18, after training on
+Measured on the 14 official validation tracks of MUSDB18's 7-second edition, after training on
 72 other tracks for 12 epochs of 105 steps (about 0.9 s per step on two CPU cores), seed 0:
 10.60 (3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. Command:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18 --config.data.path=MUSDB18_7
       --config.data.split=validation --config.data.validation_fraction=0.1
 
-`output=attenuation`, the default, predicts the attenuation of each bin of the mixture in decibels.
+`output=attenuation`, the default, predicts the attenuation of each mixture bin in decibels.
 Its loss is the negative amplitude SDR, which hardly penalises inaudible errors such as 10 dB in a
 bin at -80 dB, and gives quiet and loud examples the same weight. `output=direct` is Ligtenberg's
 network: its last layer predicts the spectrogram, and the loss is the mean absolute error in
-decibels. `paper` also trains as Ligtenberg does: kernels have an initial standard deviation of 1;
+decibels. `paper` also trains as Ligtenberg did: kernels have an initial standard deviation of 1;
 stems are taken from the same position in the same song, and are stretched, shifted by whole
 semitones, reversed and inverted together; training takes 375 epochs. The network is evaluated in
 adjacent segments of 3 s with Griffin-Lim, and postprocessing sets bins more than 60 dB below the
 maximum of a segment to 0 dB, which is our interpretation of the thesis (see `post_reference` and
-`post_fill` in configs/common.py). `ablation` selects one of the runs of figure 4.1, or one of the
-two experiments of sections 3.2 and 3.2.1; all of these runs use the same data.
+`post_fill` in configs/common.py). `ablation` selects one of the runs in figure 4.1, or one of the
+two experiments in sections 3.2 and 3.2.1; all of these runs use the same data.
 
 Arguments:
 
@@ -45,7 +45,7 @@ from configs import common
 
 #: The negative amplitude SDR of each example.
 AMPLITUDE_SDR = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
-#: Mean absolute error in decibels, the loss of Ligtenberg (2022).
+#: Mean absolute error in decibels, the loss used by Ligtenberg (2022).
 DECIBEL_ERROR = dict(name="mean_absolute_error", domain="decibels", l2=1e-4)
 #: Loss and optimizer sections for each kind of network output. With few steps, a cosine decay from
 #: twice Ligtenberg's learning rate makes faster progress; the thesis trains for 375 epochs of about
@@ -75,7 +75,7 @@ def default(args) -> config_dict.ConfigDict:
 
 
 def paper(args) -> config_dict.ConfigDict:
-    """Return the recipe of Ligtenberg (2022): augmented stems without remixing, 375 epochs."""
+    """Return Ligtenberg's recipe (2022): augmented stems without remixing, 375 epochs."""
     config = truncated_normal(args, num_epochs=375)
     config.evaluation.update(
         windows="side_by_side",
@@ -88,7 +88,7 @@ def paper(args) -> config_dict.ConfigDict:
 
 
 def base(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
-    """Return the recipe of Ligtenberg (2022) without any regularisation (figure 4.1 a)."""
+    """Return Ligtenberg's recipe (2022) without any regularisation (figure 4.1 a)."""
     config = create(args.dataset, args.output or "direct", num_epochs=num_epochs)
     config.loss.l2 = 0.0
     return config
@@ -136,13 +136,13 @@ def dilation(args) -> config_dict.ConfigDict:
 
 
 def mean_squared_error(args) -> config_dict.ConfigDict:
-    """Return the final model with the mean squared error (section 3.2.1)."""
+    """Return the final model with the mean squared error as the loss (section 3.2.1)."""
     config = truncated_normal(args)
     config.loss.name = "mean_squared_error"
     return config
 
 
-#: Value of the `ablation` argument -> recipe.
+#: `ablation` argument -> recipe.
 ABLATIONS = {
     function.__name__: function
     for function in (

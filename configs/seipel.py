@@ -5,21 +5,21 @@ chapter 4.
 
 The thesis plots its scores on 23 test pieces without giving numbers: they rise with instance length
 up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps with short
-ones; multiple-instance learning does not help.
+instances; multiple-instance learning does not help.
 
-Measured micro / macro F1 of instances at threshold 0.5 on rendered music, which is not comparable
+Measured instance-level micro / macro F1 at threshold 0.5 on rendered music, which is not comparable
 with the thesis (`gm_multitrack` 1.0.0 `small`, seed 0):
 
   --config=configs/seipel.py                                                        .802 / .774
   ...  --config.data.hop_s=2.6006 --config.augment.num_mel_masks=0                  .712 / .674
 
 Each run takes a quarter of an hour on two CPU cores. MFCC statistics with logistic regression reach
-.776 / .748; averaged over pieces, the F1 of the network is .080 [.008, .145] higher than theirs.
-`small` has ten minutes of training music; Seipel's training recordings have 15 hours.
+.776 / .748; averaged over pieces, the network's F1 is .080 [.008, .145] higher.
+`small` has ten minutes of training music; Seipel's training set has 15 hours.
 
 The labels are derived from the tracks: after crosstalk reduction, the RMS is measured in frames of
 1,024 samples, and its maximum over the instance is compared with a threshold relative to the
-maximum of the track. An instance consists of `frames` frames of the mix; all of its labels may be
+track's maximum RMS. An instance consists of `frames` frames of the mix; all of its labels may be
 0.
 
 Arguments:
@@ -28,8 +28,8 @@ Arguments:
 - frames: frames per instance, 16 to 320 (default 112, 2.60 s)
 - context: instances per window, an odd number: 1 (default), 3, 5 or 7; the central one is predicted
 - instances: instances per bag for multiple-instance learning (default 1: no bags)
-- aggregate: aggregation from instances to bags: mean (default), max, noisy_or, attention or lse
-- share: use one network for all instances of a bag (default); share=false uses one per position
+- aggregate: how a bag's predictions are combined: mean (default), max, noisy_or, attention or lse
+- share: use one network for all instances in a bag (default); share=false uses one per position
 - debug: a short run on tiny data
 """
 
@@ -62,12 +62,12 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
             f"is in the middle, such as {args.context + 1}"
         )
     # Without overlap, as in the thesis, a small dataset would have too few instances. The instances
-    # of a bag are adjacent.
+    # in a bag are adjacent.
     hop_frames = min(args.frames, HOP_FRAMES) if args.instances == 1 else args.frames
     config = config_dict.ConfigDict()
     label_s = args.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
     # The thesis has no validation pieces, since it trains for a fixed number of epochs. Here some
-    # training pieces are held out to monitor progress and to tune the thresholds of the report.
+    # training pieces are held out to monitor progress and to tune the report's thresholds.
     config.data = common.instances(
         args.dataset,
         window_s=args.context * label_s,
@@ -75,8 +75,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         hop_s=hop_frames * FRAME_LENGTH / SAMPLE_RATE_HZ,
         validation_fraction=0.1,
     )
-    # The thesis does not state the window, overlap, power or logarithm of the mel spectrogram. Here
-    # it has the same frames as the labels, without overlap; the rest is as in configs/han.py.
+    # The thesis does not state the mel spectrogram's window, overlap, power or logarithm. Here it
+    # has the same frames as the labels, without overlap; the rest is as in configs/han.py.
     config.frontend = dict(
         name="log_mel",
         frame_length=FRAME_LENGTH,

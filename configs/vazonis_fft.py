@@ -1,4 +1,4 @@
-"""FFT-dense network: dense layers on the magnitudes of one Fourier transform of the complete clip.
+"""FFT-dense network: dense layers on the Fourier magnitudes of the complete clip.
 
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
 instruments in music using deep learning techniques", 2022 (the dense network).
@@ -11,11 +11,11 @@ Reported micro P / R / F1 on IRMAS at threshold 0.5:
 The second result was obtained after more than 75 epochs; the exact number is not stated. The scores
 for voice are .48 / .80 / .60, and for clarinet .02 / .74 / .05.
 
-Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with the best of 4 epochs by
-validation loss: micro F1 .374 [.338, .408]; predicting the majority class gives .265.
+Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with the epoch that has the lowest
+validation loss out of 4: micro F1 .374 [.338, .408]; predicting the majority class gives .265.
 
-Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. The input is half of
-their Fourier magnitudes (442,000; the rest is redundant by symmetry); the network has 40,188,107
+Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. The input is half of the
+Fourier magnitudes (442,000; the rest is redundant by symmetry); the network has 40,188,107
 parameters. Vazonis et al. divide the silence at random between the two ends of the clip. This
 changes phases but not magnitudes, so the padding is not random here.
 

@@ -10,8 +10,8 @@ Reported micro P / R / F1 on IRMAS at threshold 0.5:
 This network makes nearly the same prediction for every clip; the report warns about this collapse.
 
 Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with a learning rate of 0.01 and the
-best of 8 epochs by validation loss: micro F1 .348 [.329, .367] and the same collapse.
-`irec study vazonis` compares learning rates of 1e-4 (the default), 1e-3 and 1e-2.
+epoch that has the lowest validation loss out of 8: micro F1 .348 [.329, .367] and the same
+collapse. `irec study vazonis` compares learning rates of 1e-4 (the default), 1e-3 and 1e-2.
 
 With `paper`, the inputs are those of Vazonis et al.: clips of up to 20 s at 44.1 kHz, padded to
 884,000 samples with silence that is divided at random between the two ends, in batches of 2. The
@@ -23,8 +23,8 @@ gigabyte; Vazonis et al. had memory for only 2.
 Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
-- paper: inputs and batch size of Vazonis et al.
-- hidden: units of the LSTM (default 22)
+- paper: use the inputs and the batch size of Vazonis et al.
+- hidden: number of LSTM units (default 22)
 - loss: categorical_cross_entropy (default) or binary_cross_entropy
 - debug: a short run on tiny data
 """
@@ -59,7 +59,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         activation="lrelu_0.01",
     )
     config.loss = dict(name=args.loss, l2=0.0)
-    # The paper states no learning rate for this network; 1e-4 is the rate of the FFT-dense network.
+    # The paper states no learning rate for this network; 1e-4 is the FFT-dense network's rate.
     # Gradients through so many steps can be large, and without clipping, a single update can ruin a
     # run.
     config.optimizer = common.adam(1e-4, clip_norm=1.0)

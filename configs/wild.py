@@ -1,16 +1,16 @@
 """Recognition of eleven instruments in real recordings: the system that comes with the package.
 
-The network is trained on many rendered sounds under random recording conditions, with all labels of
-each clip. No recordings of music are used for training.
+The network is trained on rendered clips with many sounds and random recording conditions, using all
+labels of each clip. No music recordings are used for training.
 
 Arguments:
 
 - dataset: gm_wild (default), irmas or folder
-- sounds: sound libraries of the training clips, joined by + (default: timgm, which is always
+- sounds: sound libraries for the training clips, joined by + (default: timgm, which is always
   available; see irec fetch-sounds)
-- validation_sounds: sound libraries of the validation clips (default: some of the training clips
+- validation_sounds: sound libraries for the validation clips (default: some of the training clips
   are held out)
-- test_sounds: sound libraries of the test clips (default: the same as for the training clips)
+- test_sounds: sound libraries for the test clips (default: the same as for the training clips)
 - size: tiny, small (default) or full
 - debug: a short run on tiny data
 """

@@ -1,4 +1,4 @@
-"""Datasets that are prepared once and then read by random access.
+"""Datasets that are prepared once and then read with random access.
 
     builder = data_builders.prepare("gm_irmas", size="tiny", format="mono22k")
     clip = builder.as_data_source("train")[0]
@@ -60,7 +60,7 @@ OPTIONS = _help_texts()
 
 
 def describe(name: str) -> Description:
-    """Return the description of a dataset; raise UserError if the name is unknown."""
+    """Return a dataset's description; raise UserError if the name is unknown."""
     if name not in DATASETS:
         raise registry.unknown("dataset", name, DATASETS)
     return DATASETS[name]
@@ -73,7 +73,7 @@ def builder(
     manual_dir: str | os.PathLike | None = None,
     **options: Any,
 ) -> Any:
-    """Return the TFDS builder of a dataset without preparing the data.
+    """Return a dataset's TFDS builder without preparing the data.
 
     Args:
         name: key of `DATASETS`.
@@ -81,7 +81,7 @@ def builder(
             ~/tensorflow_datasets). Data at a URL, such as `gs://bucket/data`, are copied to the
             user's cache folder.
         manual_dir: ignored; accepted so that `builder` and `prepare` take the same arguments.
-        **options: options of the dataset; see `OPTIONS`.
+        **options: dataset options; see `OPTIONS`.
 
     Returns:
         A `tfds.core.DatasetBuilder`.
@@ -105,7 +105,7 @@ def prepare(
     manual_dir: str | os.PathLike | None = None,
     **options: Any,
 ) -> Any:
-    """Return the builder of a dataset, preparing the data on first use.
+    """Return a dataset's builder, preparing the data on first use.
 
     Read the data with ``as_data_source(split)``. Several processes may call this at the same
     time: one prepares the data while the others wait. If preparation is interrupted, the dataset

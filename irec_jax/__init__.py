@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # at run time these are imported on first use; see `__getattr
     from irec_jax.systems.separator import load_separator
     from irec_jax.systems.separator_files import separate
 
-#: The module of each public function.
+#: Public function -> its module.
 _MODULES = {
     "debleed": "irec_jax.systems.debleeder",
     "explain": "irec_jax.systems.explainer_files",

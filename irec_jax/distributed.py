@@ -145,7 +145,7 @@ def on_all(function: Callable[[], Any]) -> list[Any]:
 
 
 def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
-    """Return the rows (n_p, ...) of each process in process order; n_p may differ."""
+    """Return each process's rows (n_p, ...) in process order; n_p may differ between processes."""
     if jax.process_count() == 1:
         return [rows]
     counts = multihost_utils.process_allgather(np.asarray(len(rows)))

@@ -28,8 +28,8 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         urls: whether to accept URLs such as `gs://bucket/folder`; see `remote.open_url`.
 
     Raises:
-        UserError: if the path is empty, of the wrong type or contains a null character, or if it is
-            a URL that is not accepted or cannot be accessed.
+        UserError: if the path is empty, has the wrong type or contains a null character, or if it
+            is a URL that is not accepted or cannot be accessed.
     """
     try:
         text = os.fsdecode(path)
@@ -80,7 +80,7 @@ def seekable(path: Path) -> Path | io.BytesIO:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder, `$XDG_CACHE_HOME/irec-jax`.
+    """Return the user's cache folder: `irec-jax` in `$XDG_CACHE_HOME`, by default `~/.cache`.
 
     Raises:
         RuntimeError: if the home folder is unknown.
@@ -137,7 +137,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(os.path.realpath(path))  # to replace the target of a link, not the link itself
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; choose another one")
-    # The name is shortened to stay within the limits of file systems.
+    # The name is shortened to stay within file system limits.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
         remote.check_guard(guarded)

@@ -47,6 +47,6 @@ def parse_task(text: str | None) -> tuple[int, int] | None:
 
 
 def select(items: Sequence[Item], task: tuple[int, int] | None) -> Sequence[Item]:
-    """Return the items of task I of N (every N-th, starting with the I-th), or all for None."""
+    """Return the items for task I of N (the I-th and every N-th after it); all if task is None."""
     index, count = task or (1, 1)
     return items[index - 1 :: count]

@@ -1,6 +1,6 @@
 """Names of instrument classes and stems."""
 
-#: The 11 classes of IRMAS in alphabetical order, with their full names.
+#: The 11 IRMAS classes in alphabetical order, with their full names.
 IRMAS_NAMES = {
     "cel": "cello",
     "cla": "clarinet",
@@ -19,7 +19,7 @@ IRMAS = tuple(IRMAS_NAMES)
 #: The five IRMAS classes used by Goel.
 GOEL = ("gel", "pia", "sax", "vio", "voi")
 
-#: The 13 instruments of Seipel's orchestral recordings.
+#: The 13 instruments in Seipel's orchestral recordings.
 ORCHESTRA = (
     "bassoon",
     "clarinet",

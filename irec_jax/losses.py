@@ -1,12 +1,12 @@
 """Loss functions that return one value per example.
 
-- `CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
-  computed in float32 or wider. Labels are in 0..1 and label smoothing s in [0, 1). `activation`
-  returns the function that converts logits to probabilities.
+- `CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`. The
+  loss is >= 0 and computed in float32 or wider. Labels are in 0..1, and label smoothing s is in
+  [0, 1). `activation` returns the function that converts logits to probabilities.
 - `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
 
-All of them raise AssertionError if the shapes differ, and UserError if an argument is out of range.
-Each example is processed independently; the task applies the mask of the batch, and the training
+All losses raise AssertionError if the shapes differ, and UserError if an argument is out of range.
+Each example is processed independently; the task applies the batch mask, and the training
 step averages the losses.
 """
 
@@ -40,7 +40,7 @@ def binary_cross_entropy(
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
-    # softplus(z) - y z equals the expression above but avoids cancellation.
+    # softplus(z) - y z equals the expression in the docstring but avoids cancellation.
     return jnp.mean(jax.nn.softplus(logits) - labels * logits, axis=-1)
 
 
@@ -54,7 +54,7 @@ def log_binary_cross_entropy(
     """Return the binary cross-entropy of probabilities given as logarithms.
 
     -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as in `binary_cross_entropy`, but for
-    probabilities that are not the sigmoid of a single logit, such as the probabilities of bags.
+    probabilities that are not the sigmoid of a single logit, such as bag probabilities.
 
     Args:
         log_p, log_not_p: log p and log(1 - p), <= 0.
@@ -146,7 +146,7 @@ def log_mean_squared_error(
             the gradient for nearly perfect estimates.
     """
     if isinstance(floor_db, bool) or not isinstance(floor_db, (int, float)):
-        raise UserError(f"loss.floor_db={floor_db!r}: expected a number of dB")
+        raise UserError(f"loss.floor_db={floor_db!r}: expected a number in dB")
     return 10.0 * jnp.log10(mean_squared_error(estimate, target) + 10.0 ** (floor_db / 10.0))
 
 
@@ -234,7 +234,7 @@ def create(name: str, **arguments: Any) -> Loss:
         raise unknown("loss", name, LOSSES)
     check_arguments("loss", name, functools.partial(LOSSES[name], None, None), arguments)
     loss = functools.partial(LOSSES[name], **arguments)
-    # Tracing on abstract values reports an invalid argument now rather than in the first step.
+    # Tracing with abstract values reports an invalid argument now rather than in the first step.
     example = jax.ShapeDtypeStruct((1, 2), jnp.float32)
     jax.eval_shape(loss, example, example)
     return loss

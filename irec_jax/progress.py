@@ -15,8 +15,8 @@ def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
     If standard error is not a terminal, one line is printed every 10 % instead.
 
     Args:
-        iterable: the iterable to wrap; without one, call `update` on the bar.
-        **options: options of `tqdm`, such as total, desc, unit and disable.
+        iterable: the iterable to wrap; if None, call `update` on the bar.
+        **options: tqdm options, such as total, desc, unit and disable.
     """
     bar_class = tqdm if sys.stderr.isatty() else _ProgressLines
     return bar_class(iterable, leave=False, **options)
@@ -48,8 +48,8 @@ class _ProgressLines(tqdm):
 class FileProgress:
     """A progress bar for a sequence of files that shows "file 3 of 12" and the remaining time.
 
-    It appears after one second, and only on a terminal. The remaining time is estimated from the
-    file sizes.
+    The bar appears after one second, and only on a terminal. The remaining time is estimated from
+    the file sizes.
     """
 
     def __init__(self, files: Sequence[str | os.PathLike]):

@@ -15,12 +15,16 @@ class MissingModuleError(UserError):
     """A module named in a config or a trained system cannot be imported."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown name, with the most similar known name as a suggestion."""
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
+    """Return the error for an unknown name, with the most similar known name as a suggestion.
+
+    `where`, such as "of model 'crnn'", follows the name in the message.
+    """
     known = sorted(known)
     similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(known)}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    place = f" {where}" if where else ""
+    return UserError(f"unknown {kind} {name!r}{place}: {hint}")
 
 
 def split_names(text: str, option: str) -> list[str]:
@@ -48,7 +52,7 @@ def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> t
     Args:
         kind, table: as for `create`.
         name: a key of `table`, or an importable module and a class in it.
-        base: required base class of a class from another package.
+        base: base class that a class from another package must have.
 
     Raises:
         UserError: if the name is unknown, the module cannot be imported, or it does not contain
@@ -82,7 +86,7 @@ def check_arguments(kind: str, name: str, function: Callable, arguments: Iterabl
     known = parameters(function)
     for argument in arguments:
         if known is not None and argument not in known:
-            raise unknown(f"argument of {kind} {name!r}", argument, known)
+            raise unknown("argument", argument, known, f"of {kind} {name!r}")
 
 
 def create(kind: str, table: Mapping[str, Callable], name: str, **arguments: Any) -> Any:

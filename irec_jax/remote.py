@@ -1,6 +1,6 @@
 """Folders on object stores, such as `gs://bucket/runs`, accessed through etils.epath.
 
-Remote paths have those methods of `pathlib.Path` that epath supports. Object stores can replace
+Remote paths provide the `pathlib.Path` methods that epath supports. Object stores can replace
 whole objects, but cannot rename folders or append to files. Files are therefore written with their
 complete content, and files that libraries write incrementally are copied from a local folder.
 """
@@ -54,7 +54,7 @@ def open_url(url: str) -> Path:
 
 
 def _check_package(url: str, scheme: str) -> None:
-    """Raise UserError if the file system of a scheme is not installed."""
+    """Raise UserError if the package that a URL scheme needs is not installed."""
     if importlib.util.find_spec("tensorflow"):  # epath prefers TensorFlow's file systems
         return
     import fsspec
@@ -70,7 +70,7 @@ def _check_package(url: str, scheme: str) -> None:
 
 @contextlib.contextmanager
 def errors(path: Any) -> Iterator[None]:
-    """Convert all errors to UserError, because every remote file system raises different types."""
+    """Convert all errors to UserError, because each remote file system has its own error types."""
     try:
         yield
     except UserError:
@@ -166,7 +166,7 @@ def remove(folder: Path, *, first: str) -> None:
 
 
 class Staged:
-    """A local folder that libraries write to, and whose files are copied to a remote folder.
+    """A local folder for libraries to write to; its files are copied to a remote folder.
 
     If the given folder is local, it is used directly.
 

@@ -41,7 +41,7 @@ def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
 
 
 def mean_sd(block: Mapping[str, float | None], digits: int = 2) -> str:
-    """Return ``mean`` ± ``sd`` of a dict, such as '10.53 ± 2.11'; a dash if there is no mean."""
+    """Return ``mean`` ± ``sd`` from a dict, such as '10.53 ± 2.11'; a dash if there is no mean."""
     mean, sd = number(block.get("mean"), digits), block.get("sd")
     return f"{mean} ± {sd:.{digits}f}" if mean != _MISSING and is_finite(sd) else mean
 

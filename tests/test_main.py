@@ -194,7 +194,7 @@ def test_eval_mode_accepts_changed_evaluation_settings(trained, capsys):
         (["--config=configs/han.py:debug", "--config.evaluation.hop_s=2"], "evaluation.hop_s"),
         (["--config=configs/han.py:debug", "--config.evaluation.aggregation=s3"], "'s3'"),
         (["--config=configs/han.py:debug", "--config.model.activation=lrelu"], "activation"),
-        (["--config=configs/han.py:debug,window_s=0.001"], "too short"),
+        (["--config=configs/han.py:debug,window_s=0.001"], "too few"),
         (["--config=configs/han.py", "--config.model.dropout=1.5"], "1.5"),
         (["--config=configs/han.py", "--config.model.filters=abc"], "model"),
         (["--config=configs/han.py", "--config.model.dtype=float99"], "float99"),

@@ -1,4 +1,4 @@
-"""Access to dataset files in folders and zips, and download of zips.
+"""Access to dataset files in folders and zips, and zip downloads.
 
 Zips are read in place and never unpacked, so their members cannot overwrite files on disk.
 """
@@ -37,7 +37,7 @@ class File(NamedTuple):
 
     Attributes:
         name: path within the folder or zip, with '/' as separator and in Unicode normal form C.
-        origin: name of the file as shown in messages.
+        origin: file name as shown in messages.
         fingerprint: size and, in a zip, CRC. Identical files have equal fingerprints, but equal
             fingerprints do not prove that files are identical.
         read: function that returns the content.
@@ -58,7 +58,7 @@ class File(NamedTuple):
 
     @property
     def disk_path(self) -> str:
-        """Path of the file on disk.
+        """Path to the file on disk.
 
         Raises:
             ValueError: if the file is in a zip.
@@ -82,8 +82,8 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
     Symbolic links are followed unless they point to one of their own parent folders.
 
     Raises:
-        UserError: if a folder cannot be read or a link is broken. `File.read` raises it if the file
-            cannot be read.
+        UserError: if a folder cannot be read or a link is broken. `File.read` raises it for
+            an unreadable file.
     """
     files = []
 
@@ -148,10 +148,10 @@ def config_name(
 
     Args:
         label: first part of the name; characters other than letters and digits become ``_``.
-        format: format of the data; omitted from the name if empty.
+        format: data format; omitted from the name if empty.
         key: text to include in the digest.
-        files: (description, file) pairs; the digest covers each description and the size and
-            modification time of each file.
+        files: (description, file) pairs; the digest covers each description and each
+            file's size and modification time.
         default: label to use if ``label`` contains no letters or digits.
     """
     digest = hashlib.sha256(key.encode(errors="surrogateescape"))
@@ -185,7 +185,7 @@ def files_in_zip(path: str | os.PathLike) -> list[File]:
 
     Raises:
         UserError: if the file is not a zip, or if a member is a link or has a path outside the
-            zip. `File.read` raises it if the member is damaged.
+            zip. `File.read` raises it for a damaged member.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -216,7 +216,7 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Check the MD5 sum of a file, showing a progress bar if this takes more than a second.
+    """Check a file's MD5 sum, showing a progress bar if this takes more than a second.
 
     Raises:
         UserError: if the MD5 sum differs; the message ends with ``remedy``.
@@ -272,16 +272,16 @@ def manual_folder(dl_manager: Any) -> tuple[Path, bool]:
 def find_or_fetch(
     dl_manager: Any, *, dataset: str, zip_name: str, url: str, md5: str, marker: str
 ) -> tuple[Path, list[File]]:
-    """Return the path of a dataset's zip or unpacked folder, and the files in it.
+    """Return the path to a dataset's zip or unpacked folder, and the files in it.
 
     If neither exists and the user has not set manual_dir, the zip is downloaded.
 
     Args:
         dl_manager: TFDS's download manager.
-        dataset: name of the dataset, and of the folder that the zip is downloaded to.
-        zip_name: file name of the zip. The unpacked folder has the same name without the suffix, or
-            is manual_dir itself.
-        url, md5: address and MD5 sum of the zip.
+        dataset: name of the dataset, also used for the download folder.
+        zip_name: file name of the zip. The unpacked folder has this name without the suffix, or is
+            manual_dir itself.
+        url, md5: the zip's URL and MD5 sum.
         marker: subfolder whose presence identifies the unpacked dataset.
 
     Raises:

@@ -21,7 +21,7 @@ _DTYPES = {
 
 
 def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
-    """Return the index of the N clips of a prepared split, in the order of ``as_data_source``.
+    """Return the index of the N clips in a prepared split, in the order of ``as_data_source``.
 
     The first call reads all clips and stores the index next to the data; later calls load it. K is
     the number of classes.

@@ -43,7 +43,7 @@ def find_copied_folders(folders: Iterable[Sequence[File]]) -> list[list[Sequence
 
 
 def split_groups(groups: Iterable[Sequence[_T]], key: Callable[[_T], Any]) -> list[list[_T]]:
-    """Split each group by a key that is computed in threads; drop groups of a single item."""
+    """Split each group by a key that is computed in threads; drop single-item groups."""
     parts = []
     for group in groups:
         by_key = collections.defaultdict(list)
@@ -68,7 +68,7 @@ def _head(file: File) -> bytes:
 
 
 def digest(file: File) -> bytes:
-    """Return a digest of the content of a file; raise UserError if it cannot be read."""
+    """Return a digest of a file's content; raise UserError if it cannot be read."""
     if file.path is None:
         return hashlib.blake2b(file.read()).digest()
     try:

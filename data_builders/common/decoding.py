@@ -1,4 +1,4 @@
-"""Multithreaded decoding of audio files into the examples of a recognition dataset."""
+"""Multithreaded decoding of audio files into examples for recognition datasets."""
 
 import collections
 import dataclasses
@@ -15,7 +15,7 @@ from data_builders.common.features import AudioFormat
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Maximum size of a decoded clip, which corresponds to 3.4 h of mono22k or 51 min of stereo44k.
+#: Maximum decoded clip size, which corresponds to 3.4 h of mono22k or 51 min of stereo44k.
 #: Several copies of a clip are in memory while it is written.
 MAX_CLIP_BYTES = 512 << 20
 #: Maximum difference in length between the streams of a track or piece. Codec padding and
@@ -77,7 +77,7 @@ class Examples:
 def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
     """Decode a file to int16 (T, C).
 
-    A mono format averages the channels of the file; if they cancel, as in a stereo pair with one
+    A mono format averages the file's channels; if they cancel, as in a stereo pair with one
     channel inverted, the loudest one is used instead. A stereo format keeps both channels of a
     stereo file; any other file is reduced to one channel, which is duplicated. If peaks exceed full
     scale, in float files or after resampling, the clip is scaled down rather than clipped.
@@ -131,10 +131,14 @@ def _collect(
 
 
 def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
-    """Check that the files or streams of a track or piece (name -> length) have equal lengths.
+    """Check that the files or streams of a track or piece have the same length.
+
+    Args:
+        origin: file or folder, shown at the start of the error message.
+        lengths_s: name -> length of each file or stream.
 
     Raises:
-        UserError: if lengths differ by more than `TOLERANCE_S`; the message starts with `origin`.
+        UserError: if lengths differ by more than `TOLERANCE_S`.
     """
     if not lengths_s:
         return

@@ -1,4 +1,4 @@
-"""Descriptions of datasets."""
+"""Dataset descriptions."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """Description of a dataset; the ``__init__.py`` of its folder defines it as ``DATASET``.
+    """A dataset's description, defined as ``DATASET`` in its folder's ``__init__.py``.
 
     Attributes:
-        kind: content of an example: a labelled clip ("clips"), a segment of a track's mixture or
+        kind: contents of an example: a labelled clip ("clips"), a segment of a track's mixture or
             of one of its stems ("stems"), or a segment of a piece with all its tracks
             ("multitrack").
         create_builder: function that returns the TFDS builder; its keyword arguments are the
@@ -18,9 +18,9 @@ class Description:
         options: help text of each option, as shown by ``irec build --help``.
         rendered: True if the audio is synthesised; scores then do not apply to recordings.
         classes: class names; None if they depend on the user's files.
-        test_parts: numbers of the published parts of the test split, if any.
-        describe_test: function that describes the test split of a builder, needed only if the
-            split depends on the user's files; see `test_split`.
+        test_parts: part numbers if the test split is published in parts; otherwise empty.
+        describe_test: function that describes a builder's test split, needed only if the split
+            depends on the user's files; see `test_split`.
     """
 
     kind: Literal["clips", "stems", "multitrack"]
@@ -39,7 +39,7 @@ class Description:
         return f"the dataset's own test {unit}"
 
 
-#: Help texts of options that several datasets share.
+#: Help texts for options that several datasets share.
 CLIP_FORMAT = "mono22k (default; one channel, 22,050 Hz) or stereo44k (two channels, 44,100 Hz)"
 MULTITRACK_FORMAT = "multitrack44k (default) or multitrack48k"
 SIZE = "tiny, small (default) or full"

@@ -1,4 +1,4 @@
-"""Features of the examples in the three kinds of datasets: clips, multitrack pieces and stems."""
+"""Example features for the three kinds of datasets: clips, multitrack pieces and stems."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ class AudioFormat:
 
 
 FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1)}
-#: Format of a multitrack dataset -> sample rate in Hz. Tracks are mono, mixes stereo.
+#: Multitrack format -> sample rate in Hz. Tracks are mono, and mixes are stereo.
 MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
-#: Maximum duration of an example of a multitrack dataset, in s.
+#: Maximum duration of a multitrack example in s.
 SEGMENT_S = 60
-#: Sample rate of stem datasets in Hz, and maximum duration of their examples in s.
+#: Sample rate of stem datasets in Hz, and maximum duration of a stem example in s.
 STEM_SAMPLE_RATE_HZ = 44_100
 STEM_SEGMENT_S = 6
 
 
 def check_format(name: str) -> str:
-    """Return the name of a clip format; raise UserError if it is not a key of `FORMATS`."""
+    """Return a clip format's name; raise UserError if it is not a key of `FORMATS`."""
     if name not in FORMATS:
         raise registry.unknown("format", name, FORMATS)
     return name
@@ -44,11 +44,11 @@ def recognition_features(
     """Return the features of a clip.
 
     - ``audio``: int16 (T, C);
-    - ``labels``: classes of the instruments;
+    - ``labels``: instrument classes;
     - ``id``: unique within the dataset;
     - ``song``: group of clips that must stay within one split;
     - ``drums``, ``genre``: one of `DRUMS` and one of `GENRES`;
-    - ``part``: number of the part of the test split; 0 for training clips;
+    - ``part``: number of the test part; 0 for training clips;
     - ``contradictory``: True if a byte-identical clip has different labels.
     """
     return tfds.features.FeaturesDict(
@@ -68,15 +68,15 @@ def recognition_features(
 
 
 def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
-    """Return the features of a segment, at most `SEGMENT_S` long, of a piece with J tracks.
+    """Return the features of a segment, at most `SEGMENT_S` long, from a piece with J tracks.
 
     - ``mix``: int16 (T, 2);
     - ``spots``: spot microphone signals, J arrays int16 (T,); empty if unknown;
     - ``stems``: dry tracks, J arrays int16 (T,); empty if unknown;
     - ``mixing``: amplitude of each stem in each spot, J rows float32 (J,); empty if unknown;
-    - ``max_crosstalk_db``: upper bound of the off-diagonal elements of ``mixing``; NaN if unknown;
+    - ``max_crosstalk_db``: upper bound on the off-diagonal elements of ``mixing``; NaN if unknown;
     - ``tracks``: J unique names such as violin-2, in the same order in all segments of a piece;
-    - ``instruments``: classes of the tracks;
+    - ``instruments``: class of each track;
     - ``piece``: name of the piece, which must stay within one split;
     - ``id``: unique within the dataset;
     - ``segment``, ``start_s``: number of the segment, from 0, and its start in the piece.
@@ -102,13 +102,13 @@ def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
 
 
 def stem_features() -> tfds.features.FeaturesDict:
-    """Return the features of a segment, at most `STEM_SEGMENT_S` long, of one stream of a track.
+    """Return the features of a segment, at most `STEM_SEGMENT_S` long, from one stream of a track.
 
     - ``audio``: int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`;
     - ``stem``: one of `labels.STREAMS`; all streams of a track have the same length;
     - ``track``: name of the track, which must stay within one split;
     - ``segment``, ``start_s``: number of the segment, from 0, and its start in the track;
-    - ``errata``: known errors of the track; empty if there are none;
+    - ``errata``: known errors in the track; empty if there are none;
     - ``id``: unique within the dataset.
     """
     return tfds.features.FeaturesDict(

@@ -1,4 +1,4 @@
-"""Creation of examples for multitrack datasets, and the base class of their builders."""
+"""Example creation for multitrack datasets, and the base class for their builders."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def segment_example(
     mixing: np.ndarray | None = None,
     max_crosstalk_db: float = np.nan,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the (key, example) pair of a segment; see `features.multitrack_features`.
+    """Return the (key, example) pair for a segment; see `features.multitrack_features`.
 
     ``tracks`` maps the unique name of each of the J tracks to its class. ``spots`` and ``stems``,
     int16 (J, T), and ``mixing``, (J, J), are None if unknown.
@@ -50,9 +50,9 @@ def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> di
 
 
 class MultitrackBuilder(IndexedBuilder):
-    """Base class for builders of multitrack datasets; see `features.multitrack_features`.
+    """Base class for multitrack dataset builders; see `features.multitrack_features`.
 
-    Each row of the index consists of ``piece``, ``segment``, ``tracks``, ``instruments`` (class
+    Each index row consists of ``piece``, ``segment``, ``tracks``, ``instruments`` (class
     names) and ``num_samples``.
     """
 

@@ -20,7 +20,7 @@ from irec_jax.errors import UserError
 def prepare_builder(
     make: Callable[[], Any], *, manual_dir: str | None = None, shared: Path | None = None
 ) -> Any:
-    """Return the builder of a prepared dataset, preparing the data if necessary.
+    """Return a dataset's builder, preparing the data if necessary.
 
     Args:
         make: function that returns a new builder; called again after waiting for other processes.
@@ -44,7 +44,7 @@ def prepare_builder(
 
 
 def summary(builder: Any) -> str:
-    """Return the name, number of examples, size and folder of a prepared dataset in one line."""
+    """Describe a prepared dataset in one line: name, number of examples, size and folder."""
     splits = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
     size = f"{splits} {builder.UNIT}, {builder.info.dataset_size}"
     return f"{_name(builder)}: {size}, {builder.data_dir}"
@@ -61,7 +61,7 @@ def _is_complete(builder: Any) -> bool:
         for path in split.filepaths:
             if not os.path.exists(path):
                 raise UserError(
-                    f"{path}: missing file of a prepared dataset; delete the folder and start again"
+                    f"{path}: missing file in a prepared dataset; delete the folder and start again"
                 )
     return True
 
@@ -90,7 +90,7 @@ def _lock(builder: Any) -> Iterator[bool]:
         except OSError:  # a network file system without locks
             locked = False
         # The empty lock file is never deleted. Otherwise, a waiting process would lock the deleted
-        # file while a third process locks a new file of the same name.
+        # file while a third process locks a new file with the same name.
         yield locked
 
 

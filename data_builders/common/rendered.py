@@ -1,4 +1,4 @@
-"""Configs of rendered datasets, and the base class of their builders."""
+"""Configs for rendered datasets, and the base class for their builders."""
 
 import abc
 import dataclasses
@@ -15,12 +15,12 @@ from irec_jax import registry
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class RenderedConfig(tfds.core.BuilderConfig):
-    """Config of a rendered dataset.
+    """Config for a rendered dataset.
 
     Attributes:
         size: tiny, small, full or, for `gm_multitrack`, long.
-        format: format of the audio; empty if the dataset has only one.
-        soundfont: path of the SoundFont; None for the default one.
+        format: audio format; empty if the dataset has only one.
+        soundfont: path to the SoundFont; None for the default one.
     """
 
     size: str = "small"
@@ -29,7 +29,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
 
 
 class RenderedBuilder(StreamingBuilder, skip_registration=True):
-    """Base class for builders of rendered datasets, each configured by a `RenderedConfig`."""
+    """Base class for rendered dataset builders, which are configured by a `RenderedConfig`."""
 
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
@@ -37,7 +37,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
     @property
     def builder_config(self) -> RenderedConfig:
-        """The config of this builder."""
+        """This builder's config."""
         return super().builder_config
 
     def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
@@ -50,7 +50,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def _num_examples(self, split: str) -> int:
-        """Return the number of examples of a split without rendering them."""
+        """Return the number of examples in a split without rendering them."""
 
     @abc.abstractmethod
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
@@ -87,7 +87,7 @@ def make_config(
 
 
 def make_configs(sizes: Iterable[str], formats: Iterable[str] = ("",)) -> list[RenderedConfig]:
-    """Return the configs of all sizes and formats with the default SoundFont."""
+    """Return the configs for all sizes and formats with the default SoundFont."""
     formats = tuple(formats)
     return [make_config(size, format) for size in sizes for format in formats]
 
@@ -99,7 +99,7 @@ def create_builder(
     soundfont: str | os.PathLike | None,
     data_dir: str | None,
 ) -> Any:
-    """Return the builder of a rendered dataset for the given options.
+    """Return a rendered dataset's builder for the given options.
 
     Raises:
         UserError: if the dataset lacks the size or format, or as for `make_config`.

@@ -1,4 +1,4 @@
-"""Creation of examples for stem datasets, and the base class of their builders."""
+"""Example creation for stem datasets, and the base class for their builders."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,9 +15,9 @@ _SEGMENT_SAMPLES = STEM_SEGMENT_S * STEM_SAMPLE_RATE_HZ
 def track_examples(
     track: str, streams: Mapping[str, np.ndarray], *, errata: str = ""
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the (key, example) pairs of a track, stream by stream; see `features.stem_features`.
+    """Yield the (key, example) pairs for a track, stream by stream; see `features.stem_features`.
 
-    ``streams`` maps each of `labels.STREAMS` to int16 (T, 2); all have the same length.
+    ``streams`` maps each of `labels.STREAMS` to its samples, int16 (T, 2), all of the same length.
     """
     if {*streams} != {*STREAMS} or len({audio.shape for audio in streams.values()}) != 1:
         raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)} of equal length")
@@ -36,9 +36,9 @@ def num_segments(num_samples: int) -> int:
 
 
 class StemBuilder(IndexedBuilder):
-    """Base class for builders of stem datasets; see `features.stem_features`.
+    """Base class for stem dataset builders; see `features.stem_features`.
 
-    Each row of the index consists of ``track``, ``stem`` (name of the stream), ``segment``,
+    Each index row consists of ``track``, ``stem`` (stream name), ``segment``,
     ``errata`` and ``num_samples``.
     """
 

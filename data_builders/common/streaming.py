@@ -27,10 +27,11 @@ _SHARD_BYTES = 256 << 20
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Information about a dataset that TFDS does not publish.
+    """Dataset information that is never looked up online.
 
-    TFDS looks up published information whenever a builder is created, which leaves an empty
-    temporary folder behind. This class skips the lookup.
+    Whenever a builder is created, TFDS looks for published information about its dataset, which
+    leaves an empty temporary folder behind. None is published for these datasets, so this class
+    skips the lookup.
     """
 
     def initialize_from_bucket(self) -> None:
@@ -45,20 +46,20 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     it as the total.
     """
 
-    #: Plural noun for examples in messages.
+    #: Plural noun for examples, used in messages.
     UNIT = "clips"
 
     @property
     def builder_config(self) -> Any:
-        """The config of this builder; subclasses narrow its type."""
+        """This builder's config; subclasses narrow its type."""
         return super().builder_config
 
     def dataset_info_from_configs(self, **kwargs: Any) -> tfds.core.DatasetInfo:
-        """Return the information about this dataset; see `tfds.core.DatasetInfo`."""
+        """Return information about this dataset; see `tfds.core.DatasetInfo`."""
         return _Info(builder=self, **kwargs)
 
     def index(self, split: str) -> Any:
-        """Return the index of the examples of a prepared split; see `clip_index`."""
+        """Return the index of the examples in a prepared split; see `clip_index`."""
         return clip_index(self, split)
 
     def _generate_examples(self, examples: Any, /) -> Iterable:
@@ -90,7 +91,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
             keys.add(key)
             record = serializer.get_tf_example(features.encode_example(example))
-            # Deterministic: otherwise the order of the features differs between processes.
+            # By default, the order of the serialised features differs between processes.
             shards.write(record.SerializeToString(deterministic=True))
             self._written(split, example)
         if not keys:
@@ -129,11 +130,11 @@ class IndexedBuilder(StreamingBuilder):
     """A `StreamingBuilder` that also writes an index of the examples, without their audio."""
 
     UNIT = "segments"
-    #: Prefix of the file name of the index.
+    #: Prefix of the index file name.
     INDEX = "index"
 
     def index(self, split: str) -> list[dict[str, Any]]:
-        """Return the rows of a prepared split, in the same order as ``as_data_source(split)``.
+        """Return a prepared split's index rows, in the same order as ``as_data_source(split)``.
 
         Raises:
             UserError: if the index is missing or damaged.
@@ -143,13 +144,13 @@ class IndexedBuilder(StreamingBuilder):
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path}: missing or damaged file of a prepared dataset; delete the folder and "
+                f"{path}: missing or damaged file in a prepared dataset; delete the folder and "
                 "start again"
             ) from error
 
     @abc.abstractmethod
     def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the index row of an example, which must be serialisable as JSON."""
+        """Return an example's index row, whose values must be serialisable as JSON."""
 
     def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
         self._rows: list[dict[str, Any]] = []

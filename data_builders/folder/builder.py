@@ -36,7 +36,7 @@ from irec_jax.files import expand_home
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-    """Config for the current content of the folder or CSV file at ``path``.
+    """Config for the current contents of the folder or CSV file at ``path``.
 
     ``is_split`` is True if the user has split the clips into training and test clips.
     """
@@ -52,10 +52,10 @@ def make_config(
     format: str = "mono22k",
     classes: str | Sequence[str] | None = None,
 ) -> FolderConfig:
-    """Return the config of a folder or CSV file.
+    """Return the config for a folder or CSV file.
 
-    The config's name contains a digest of the labels and of the names, sizes and modification times
-    of the files, so that changed files are prepared again.
+    The config's name contains a digest of the labels and of the files' names, sizes and
+    modification times, so that changed files are prepared again.
 
     Args:
         path: folder or CSV file.
@@ -92,10 +92,10 @@ def make_config(
 
 
 class Folder(OptionsBuilder, StreamingBuilder):
-    """Builder of `folder`, configured by a `FolderConfig`."""
+    """Builder for the `folder` dataset, configured by a `FolderConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Folders of classes and CSV files."}
+    RELEASE_NOTES = {"1.0.0": "Class folders and CSV files."}
 
     make_config = staticmethod(make_config)
 

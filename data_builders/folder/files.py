@@ -1,4 +1,4 @@
-"""Clips of a folder or CSV file, with their labels, songs and splits.
+"""Clips in a folder or CSV file, with their labels, songs and splits.
 
 The same checks apply to all layouts. Files are identified by their content rather than their names,
 because links, copies and different spellings of a path may all lead to the same recording.
@@ -32,11 +32,11 @@ _COLUMNS = ("file", "labels", "split", "song")
 
 
 class Layout(NamedTuple):
-    """The clips of a folder or CSV file.
+    """The clips in a folder or CSV file.
 
     Attributes:
         classes: class names.
-        splits: clips of the train and test splits.
+        splits: split -> its clips.
         is_split: whether the user has split the clips.
         notes: messages to the user about files that are left out.
     """
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
 
 
 def scan(path: str, classes: Sequence[str] | None) -> Layout:
-    """Return the clips of a folder or CSV file, without comparing their contents.
+    """Return the clips in a folder or CSV file, without comparing the clips' contents.
 
     Raises:
         UserError: if the path does not exist, a class is unknown or has no clips, there are too few
@@ -139,7 +139,7 @@ def _check_classes(
             )
     for name in sorted(labels.get("test", set()) - labels["train"]):
         raise UserError(
-            f"{path}: class {name!r} is in test but not in train; add training clips of it"
+            f"{path}: class {name!r} is in test but not in train; add training clips for it"
         )
 
 
@@ -155,10 +155,10 @@ def _check_songs(path: str, splits: Mapping[str, Sequence[Clip]]) -> None:
 def _drop_links(
     path: str, splits: Mapping[str, Sequence[Clip]]
 ) -> tuple[dict[str, list[Clip]], list[str]]:
-    """Drop links to the files of other clips; return the remaining clips and messages.
+    """Drop links to other clips' files; return the remaining clips and messages.
 
     Raises:
-        UserError: if two names of one file have different labels or are in different splits, or if
+        UserError: if two names for one file have different labels or are in different splits, or if
             the names of two files differ only in their Unicode form.
     """
     firsts: dict[tuple[int, int], tuple[str, Clip]] = {}
@@ -232,7 +232,7 @@ def _scan_csv(path: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]
             dict.fromkeys(n.strip() for n in re.split("[;|]", row["labels"]) if n.strip())
         )
         if not labels:
-            raise UserError(f"{where}: no labels; add one or more, separated by ;")
+            raise UserError(f"{where}: no labels; add one or more, separated by ';'")
         for label in labels:
             if classes is not None and label not in classes:
                 raise UserError(f"{where}: {registry.unknown('class', label, classes)}")
@@ -269,7 +269,7 @@ def _listed_file(path: str, name: str, where: str) -> File:
 
 
 def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield, for each row of a CSV file, its line number and its fields by column name."""
+    """Yield the line number and the fields (column name -> text) of each row in a CSV file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)

@@ -1,4 +1,4 @@
-"""Choice of test songs for clips that the user has not split."""
+"""Choice of test songs if the user has not split the clips."""
 
 import hashlib
 from collections import Counter

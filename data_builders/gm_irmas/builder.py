@@ -1,7 +1,7 @@
 """Rendered counterpart of `irmas`: rule-based music played by General MIDI sampled instruments.
 
-The features, formats, splits and statistics are those of the real dataset. Training clips last 3 s
-and have one label each, in IRMAS's class proportions, with about three clips per song (one in size
+The features, formats, splits and statistics match the real dataset. Training clips last 3 s and
+have one label each, in IRMAS's class proportions, with about three clips per song (one for size
 `tiny`). Test clips last 5 to 20 s and have one to five labels. Nothing needs to be downloaded.
 Scores on this dataset are not scores on IRMAS, and reports say so.
 
@@ -21,7 +21,7 @@ from irec_jax.labels import IRMAS
 
 
 class GmIrmas(RenderedBuilder):
-    """Builder of `gm_irmas`."""
+    """Builder for the `gm_irmas` dataset."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}

@@ -1,4 +1,4 @@
-"""Plans of the `gm_irmas` clips: songs, genres and labels in the proportions of IRMAS.
+"""Plans for the `gm_irmas` clips: songs, genres and labels in IRMAS's proportions.
 
 The plans are drawn before any music is composed, so that label counts are exact and no song is in
 both splits. They depend only on the size.
@@ -15,7 +15,7 @@ from data_builders.rendering import seeding
 from data_builders.rendering.instruments import GENRES, genre_weight
 from irec_jax.labels import IRMAS
 
-#: Counts of the real dataset: training clips per class, test labels per class, test clips by number
+#: Counts in the real dataset: training clips per class, test labels per class, test clips by number
 #: of labels (1 to 5), and test clips per part.
 TRAIN_CLIPS = dict(zip(IRMAS, (388, 505, 451, 637, 760, 682, 721, 626, 577, 580, 778), strict=True))
 TEST_LABELS = dict(zip(IRMAS, (111, 62, 163, 535, 942, 361, 995, 326, 167, 211, 1044), strict=True))
@@ -25,7 +25,7 @@ TEST_PARTS = (807, 1301, 766)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Numbers of clips and of clips per song, and the minimum number of test labels per class."""
+    """Numbers of clips in total and per song, and the minimum number of test labels per class."""
 
     train_clips: int
     clips_per_train_song: int
@@ -43,15 +43,15 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """Plan of a clip.
+    """Plan for a clip.
 
     Attributes:
         split: ``train`` or ``test``.
         song: number of the song within the split.
         index: number of the clip within the song.
         genre: key of `genres.GENRES`.
-        labels: classes of the labelled instruments.
-        part: part of the test split, 1 to 3; 0 in training.
+        labels: instrument classes that the clip is labelled with.
+        part: test part, 1 to 3; 0 for training clips.
     """
 
     split: str
@@ -63,7 +63,7 @@ class ClipPlan:
 
 
 def plan_clips(size: str, split: str) -> list[ClipPlan]:
-    """Return the plans of all clips of a split, song by song.
+    """Return the plans for all clips in a split, song by song.
 
     Raises:
         ValueError: if the size or split is unknown.

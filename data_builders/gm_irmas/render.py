@@ -17,7 +17,7 @@ from data_builders.rendering.instruments import genre_weight
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
-#: Version of the music. It is part of every seed, and any change to the music requires a new one.
+#: Music version. It is part of every seed, and any change to the music requires a new version.
 VERSION = "1.0.0"
 TRAIN_CLIP_S = 3.0
 _NUM_ATTEMPTS = 5
@@ -26,7 +26,7 @@ _OTHER_INSTRUMENTS = (
     "electric piano", "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone",
     "french horn", "oboe", "bassoon",
 )  # fmt: skip
-#: Weight of each class when the lead is drawn from several labelled instruments.
+#: Class -> weight with which it is drawn as the lead, among several labelled instruments.
 _LEAD_WEIGHTS = {
     "voi": 6, "sax": 4, "tru": 4, "vio": 4, "flu": 4, "cla": 3, "cel": 2.5, "gel": 2.5, "pia": 1.5,
     "gac": 1, "org": 0.8,
@@ -40,14 +40,14 @@ class RenderedClip:
     Attributes:
         mixture: float32 (T, 2) at 44.1 kHz within [-1, 1].
         direct: name -> direct sound (T, 2) of each stem at its level in the mixture; its
-            `mix.active_rms_db` defines the balance of the instruments. Names are IRMAS classes,
-            ``bass``, ``drums`` and names of other instruments.
+            `mix.active_rms_db` defines the balance between the instruments. Names are IRMAS
+            classes, ``bass``, ``drums`` and names of other instruments.
         stems: name -> finished stem (T, 2) with reverberation; the stems add up to the mixture
             without the noise. Empty unless ``keep_stems`` was set.
-        activity: name -> (start_s, end_s) of the active segments of the stem.
-        programs: name of the stem -> name of the instrument that plays it.
-        labels: classes of the labelled instruments.
-        genre: name of the genre.
+        activity: name -> (start_s, end_s) of each of the stem's active segments.
+        programs: stem name -> name of the instrument that plays it.
+        labels: instrument classes that the clip is labelled with.
+        genre: genre name.
         drums: ``yes`` or ``no``.
     """
 
@@ -62,12 +62,12 @@ class RenderedClip:
 
 
 def song_name(clip: ClipPlan) -> str:
-    """Return the name of a clip's song, unique within the dataset."""
+    """Return the name of a clip's song, which is unique within the dataset."""
     return f"{clip.song:04d}" if clip.split == "train" else f"Piece {clip.song:03d}"
 
 
 def clip_name(clip: ClipPlan, drums: str) -> str:
-    """Return the name of a clip, in the style of IRMAS's file names."""
+    """Return a clip's name, in the style of IRMAS's file names."""
     if clip.split == "test":
         return f"{song_name(clip)}-{clip.index + 1}"
     tag = {"yes": "dru", "no": "nod"}[drums]
@@ -116,7 +116,7 @@ def render_clip(
 def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, dict]:
     """Render a task (clip, soundfont, sample rate in Hz, channels) and return (id, example).
 
-    As with IRMAS's files, other formats are converted from the 16-bit stereo clip at 44.1 kHz.
+    As for IRMAS's files, other formats are converted from the 16-bit stereo clip at 44.1 kHz.
     """
     clip, soundfont, sample_rate_hz, num_channels = task
     rendered = render_clip(clip, soundfont=soundfont)
@@ -140,7 +140,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Return the fraction of one-second segments less than 20 dB below the active RMS level."""
+    """Return the fraction of one-second segments above the active RMS level minus 20 dB."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
@@ -165,8 +165,8 @@ class _Arrangement:
         num_samples: number of samples to render, from the start of the music to the end of the
             clip.
         sheet: tempo, metre, key and chords.
-        musicians: name of the stem -> musician.
-        levels_db: name of the stem -> level in the mixture.
+        musicians: stem name -> musician.
+        levels_db: stem name -> level in the mixture.
     """
 
     def __init__(self, clip: ClipPlan, attempt: int):
@@ -196,20 +196,20 @@ class _Arrangement:
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
     def strips(self) -> dict[str, mix.ChannelStrip]:
-        """Return the channel strip of each stem by name."""
+        """Return a dict from stem name to channel strip."""
         levels_db = self.levels_db.items()
         return {name: _draw_strip(self.clip, name, level_db) for name, level_db in levels_db}
 
     def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
         """Add a musician.
 
-        The instrument and the style of playing are drawn once per song, so that all its clips
-        share them.
+        The instrument and the playing style are drawn once per song, so that all its clips share
+        them.
 
         Args:
-            kind: kind of instrument, such as 'cel', which is also the name of the stem.
+            kind: kind of instrument, such as 'cel'; also used as the stem name.
             leads: whether the musician plays a lead part.
-            level_db: level of the stem in dB.
+            level_db: stem level in dB.
             labelled: whether the clip is labelled with the instrument, which limits the rests.
         """
         key = _song_key(self.clip)
@@ -239,7 +239,7 @@ class _Arrangement:
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
     def _add_accompaniment(self, rng: Generator) -> None:
-        """Add unlabelled instruments, both of IRMAS classes and others."""
+        """Add unlabelled instruments, both from IRMAS classes and from others."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())
@@ -284,7 +284,7 @@ def _draw_test_duration_s(rng: Generator) -> float:
 
 
 def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:
-    """Draw a musician's channel strip; clips of a song share its equaliser and reverberation."""
+    """Draw a musician's channel strip; a song's clips share its equaliser and reverberation."""
     rng = seeding.generator(*_song_key(clip), "strip", name)
     central = name in ("bass", "drums", "voi") or name in clip.labels
     pan = float(np.clip(rng.normal(0.0, 0.15 if central else 0.5), -0.9, 0.9))

@@ -3,8 +3,8 @@
 Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
 instruments. Pieces have 3 to 14 tracks and last up to 60 s, or up to 5 minutes for size `long`.
 Instruments occur about as often as in Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
-computes the spot microphone signals from the stems. It uses a random symmetric mixing matrix for
-each piece; its off-diagonal elements are at most -6, -12 or -18 dB. The mix consists of the panned
+computes the spot microphone signals from the stems. Each piece has a random symmetric mixing
+matrix, whose off-diagonal elements are at most -6, -12 or -18 dB. The mix consists of the panned
 stems with reverberation. Nothing needs to be downloaded. Scores on this dataset are not scores on
 recordings, and reports say so.
 """
@@ -32,7 +32,7 @@ _MAX_WORKERS, _MAX_LONG_WORKERS = 4, 2
 
 
 class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
-    """Builder of `gm_multitrack`."""
+    """Builder for the `gm_multitrack` dataset."""
 
     UNIT = "pieces"
     VERSION = tfds.core.Version(MUSIC_VERSION)
@@ -90,12 +90,12 @@ def _segments(num_samples: int, sample_rate_hz: int) -> list[slice]:
 def simulate_spots(
     stems: np.ndarray, piece: PiecePlan, sample_rate_hz: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate the spot microphones of a piece.
+    """Simulate a piece's spot microphone signals.
 
     Args:
         stems: dry stems, int16 (J, T).
-        piece: plan of the piece. Its name is the seed of the symmetric mixing matrix, and its
-            ``max_crosstalk_db`` bounds the off-diagonal elements.
+        piece: plan for the piece. Its name seeds the symmetric mixing matrix, and its
+            ``max_crosstalk_db`` is an upper bound on the off-diagonal elements.
         sample_rate_hz: sample rate of the stems.
 
     Returns:

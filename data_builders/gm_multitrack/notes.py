@@ -1,4 +1,4 @@
-"""Activity of the players in a piece of `gm_multitrack`, computed from the composed notes."""
+"""Player activity in `gm_multitrack` pieces, computed from the composed notes."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def note_activity(
     Args:
         plan: an entry of `plan.plan_pieces`, with J tracks.
         num_frames: number of frames F from the start of the piece; later notes are ignored.
-        frame_length: length of a frame in samples; frame f starts at sample ``f * frame_length``.
+        frame_length: frame length in samples; frame f starts at sample ``f * frame_length``.
         sample_rate_hz: sample rate of the rendered audio.
     """
     score = compose(plan)

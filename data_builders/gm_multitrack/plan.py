@@ -1,4 +1,4 @@
-"""Plans of the `gm_multitrack` pieces, with instruments in proportions similar to Seipel's.
+"""Plans for the `gm_multitrack` pieces, with instruments in proportions similar to Seipel's.
 
 In the 115 pieces of size `full`, each instrument occurs about as often as in Seipel's 116 pieces
 (2018, table 4.2; see `SEIPEL_PIECES`). The split into 92 and 23 pieces is also Seipel's.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from data_builders.rendering import seeding
 
-#: Number of Seipel's pieces in which each instrument plays.
+#: Instrument -> number of Seipel's pieces in which it plays.
 SEIPEL_PIECES = {
     "bassoon": 51, "clarinet": 48, "double_bass": 54, "flute": 39, "french_horn": 51, "oboe": 39,
     "piano": 72, "trombone": 28, "trumpet": 28, "tuba": 24, "viola": 75, "violin": 87,
@@ -38,7 +38,7 @@ def _ensemble(instruments: str, tiny, small, full, long=(0, 0)) -> Ensemble:
 _WINDS = "flute oboe clarinet bassoon french_horn"
 _STRINGS = "violin violin viola violoncello double_bass"
 _BRASS = "trumpet trombone tuba"
-#: Name -> ensemble: instruments, and numbers of pieces of size tiny, small, full and long.
+#: Name -> ensemble: instruments, and numbers of pieces for sizes tiny, small, full and long.
 ENSEMBLES = {
     "string_trio": _ensemble("violin viola violoncello", (0, 0), (0, 0), (2, 0)),
     "string_quartet": _ensemble("violin violin viola violoncello", (0, 1), (2, 1), (6, 2), (1, 0)),
@@ -90,7 +90,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: Ranges of `PiecePlan.max_duration_s`: for pieces with up to eight tracks, and for larger ones.
+#: Size -> ranges of `PiecePlan.max_duration_s` for up to eight tracks and for more than eight.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
@@ -102,14 +102,14 @@ SIZES = tuple(DURATIONS_S)
 
 @dataclasses.dataclass(frozen=True)
 class PiecePlan:
-    """Plan of a piece.
+    """Plan for a piece.
 
     Attributes:
         split: ``train`` or ``test``.
         ensemble: key of `ENSEMBLES`.
         number: number of the piece within its split and ensemble, from 1.
-        tracks: (unique name, class) of each track.
-        max_duration_s: upper bound of the duration; the piece has as many bars as fit.
+        tracks: (unique name, class) for each track.
+        max_duration_s: upper bound on the duration; the piece has as many bars as fit.
         max_crosstalk_db: maximum crosstalk in the spot microphone signals.
     """
 
@@ -126,7 +126,7 @@ class PiecePlan:
 
 
 def plan_pieces(size: str, split: str) -> list[PiecePlan]:
-    """Return the plans of all pieces of a split.
+    """Return the plans for all pieces in a split.
 
     Raises:
         ValueError: if the size or split is unknown.
@@ -149,7 +149,7 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the (name, class) of each player, sorted; players of the same class are numbered."""
+    """Return (name, class) for each player, sorted; players of the same class are numbered."""
     names: list[tuple[str, str]] = []
     for label, count in sorted(Counter(instruments).items()):
         numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]

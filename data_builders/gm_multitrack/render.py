@@ -19,7 +19,7 @@ from data_builders.rendering.score import BeatNote, Part, notes_between
 from data_builders.rendering.theory import LeadSheet, chord
 from irec_jax import audio
 
-#: Version of the music. It is part of every seed, and any change to the music requires a new one.
+#: Music version. It is part of every seed, and any change to the music requires a new version.
 VERSION = "1.0.0"
 #: Peak level of the loudest stem and of the mix in dB re full scale.
 PEAK_DB = -1.0
@@ -29,11 +29,11 @@ _GENRE = "cla"
 
 @dataclasses.dataclass(frozen=True)
 class _Seat:
-    """Settings of an instrument class in an ensemble.
+    """Settings for an instrument class in an ensemble.
 
     Attributes:
         instrument: name in the catalogue.
-        lead_weight: weight when the leading player is drawn.
+        lead_weight: weight with which a player is drawn as the lead.
         bass_rank: priority for playing the bass, from 1 (low) to 5 (high); 0 for never.
         level_db: level in the mix.
         pan: position from -1 (left) to 1 (right).
@@ -78,10 +78,10 @@ class Score:
 
     Attributes:
         sheet: tempo, metre, key and chords.
-        phrases: (first bar, end bar) of each phrase.
-        roles: for each phrase, name of the track -> ``lead``, ``bass`` or ``back``; tracks that
-            rest are left out.
-        parts: name of the track -> part.
+        phrases: (first bar, end bar) for each phrase.
+        roles: for each phrase, track name -> ``lead``, ``bass`` or ``back``; tracks that rest are
+            left out.
+        parts: track name -> part.
     """
 
     sheet: LeadSheet
@@ -95,7 +95,7 @@ class Score:
 
 
 def count_samples(plan: PiecePlan, sample_rate_hz: int = synth.SAMPLE_RATE_HZ) -> int:
-    """Return the number of samples of a piece without composing it."""
+    """Return the number of samples in a piece without composing it."""
     num_samples = round(_duration_s(_draw_sheet(plan)) * synth.SAMPLE_RATE_HZ)
     return audio.num_resampled(num_samples, synth.SAMPLE_RATE_HZ, sample_rate_hz)
 
@@ -120,7 +120,7 @@ def render(
 
     Args:
         plan: an entry of `plan.plan_pieces`.
-        sample_rate_hz: sample rate of the result; synthesis and mixing always run at 44.1 kHz.
+        sample_rate_hz: sample rate of the output; synthesis and mixing always run at 44.1 kHz.
         soundfont: as for `synth.load_player`.
 
     Returns:
@@ -140,7 +140,7 @@ def render(
     del tracks
     stems = np.empty((len(direct), num_samples), np.float32)
     for row, name in enumerate(list(direct)):
-        # Panning changes the level of the mean of the channels; restore it for the dry stem.
+        # Panning changes the level of the channel mean; restore it for the dry stem.
         dry = direct.pop(name).mean(axis=1)
         level_db = strips[name].level_db - mix.active_rms_db(dry[:, None])
         stems[row] = dry * np.float32(10 ** (level_db / 20))
@@ -224,7 +224,7 @@ def _phrase_roles(chosen: list[str], leader: str, labels: dict[str, str]) -> dic
     top_rank = max(_SEATS[labels[name]].bass_rank for name in chosen)
     for name in chosen:
         rank = _SEATS[labels[name]].bass_rank
-        # In large ensembles two classes share the bass, such as cellos and double basses.
+        # In large ensembles, two classes, such as cellos and double basses, share the bass.
         is_bass = rank and (rank == top_rank or (len(chosen) >= 8 and rank == top_rank - 2))
         if name != leader and is_bass:
             roles[name] = "bass"
@@ -232,7 +232,10 @@ def _phrase_roles(chosen: list[str], leader: str, labels: dict[str, str]) -> dic
 
 
 def _lead_weight(name: str, label: str) -> float:
-    """Return a player's weight for drawing the lead; second players have lower weights."""
+    """Return the weight with which a player is drawn as the lead.
+
+    Second players have lower weights.
+    """
     return _SEATS[label].lead_weight * (0.4 if name.endswith("-2") else 1.0)
 
 
@@ -283,7 +286,7 @@ def _compose_line(
 
 
 def _hold_last_bar(notes: list[BeatNote], last_bar: float, end: float) -> list[BeatNote]:
-    """Replace the notes of the last bar with its first note or chord, held to the end."""
+    """Replace the notes in the last bar with the bar's first note or chord, held to the end."""
     final = [note for note in notes if note.beat >= last_bar]
     if not final:
         return notes
@@ -293,7 +296,7 @@ def _hold_last_bar(notes: list[BeatNote], last_bar: float, end: float) -> list[B
 
 
 def _draw_strip(plan: PiecePlan, name: str, label: str) -> mix.ChannelStrip:
-    """Draw the channel strip of a player, with level and panning close to those in `_SEATS`."""
+    """Draw a player's channel strip, with level and panning close to those in `_SEATS`."""
     rng = _generator(plan, "strip", name)
     seat = _SEATS[label]
     second = 0.25 if name.endswith("-2") else 0.0

@@ -2,9 +2,9 @@
 
 Rule-based music played by General MIDI sampled instruments: drums with fills and stops, bass, two
 to five other instruments, and a voice that sings vowels and consonants but no words. The features
-and splits are those of the real dataset, size `full` has as many songs, and the stem levels are
-similar. The mixture is the exact sum of the stems. Nothing needs to be downloaded. Scores on this
-dataset are not scores on MUSDB18, and reports say so.
+and splits match the real dataset, size `full` has as many songs, and the stem levels are similar.
+The mixture is the exact sum of the stems. Nothing needs to be downloaded. Scores on this dataset
+are not scores on MUSDB18, and reports say so.
 
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """
@@ -23,7 +23,7 @@ from irec_jax.labels import STREAMS
 
 
 class GmMusdb(RenderedBuilder, stem_base.StemBuilder):
-    """Builder of `gm_musdb`."""
+    """Builder for the `gm_musdb` dataset."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}

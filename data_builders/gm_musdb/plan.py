@@ -1,11 +1,11 @@
-"""Plans of the `gm_musdb` songs; size `full` has as many songs as MUSDB18."""
+"""Plans for the `gm_musdb` songs; size `full` has as many songs as MUSDB18."""
 
 import dataclasses
 
 from data_builders.rendering import seeding
 
 SPLITS = ("train", "validation", "test")
-#: For each size, the number of songs in each split, and the range of durations in seconds.
+#: Size -> number of songs in each split, and size -> range of durations in seconds.
 COUNTS = {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}
 DURATIONS_S = {"tiny": (4.0, 6.0), "small": (18.0, 22.0), "full": (30.0, 60.0)}
 SIZES = tuple(COUNTS)
@@ -13,14 +13,14 @@ SIZES = tuple(COUNTS)
 
 @dataclasses.dataclass(frozen=True)
 class SongPlan:
-    """Plan of a song; its name is unique within the dataset and seeds the music."""
+    """Plan for a song; ``name`` is unique within the dataset and seeds the music."""
 
     name: str
     duration_s: float
 
 
 def plan_songs(size: str, split: str) -> list[SongPlan]:
-    """Return the plans of all songs of a split.
+    """Return the plans for all songs in a split.
 
     Raises:
         ValueError: if the size or split is unknown.

@@ -23,30 +23,30 @@ from data_builders.rendering.theory import LeadSheet
 from irec_jax import audio
 from irec_jax.labels import STEMS
 
-#: Version of the music. It is part of every seed, and any change to the music requires a new one.
+#: Music version. It is part of every seed, and any change to the music requires a new version.
 VERSION = "1.0.0"
 #: Peak level of the loudest stream in dB re full scale.
 PEAK_DB = -1.0
 _GENRE_WEIGHTS = {"pop_roc": 8.0, "cou_fol": 1.0, "lat_sou": 0.5, "jaz_blu": 0.5}
-#: Kind of section -> probability, by stem, that a musician plays in it.
+#: Kind of section -> stem -> probability that a musician plays in the section.
 _PRESENCE = {
     "intro": {"drums": 0.6, "bass": 0.6, "vocals": 0.25, "other": 0.7},
     "verse": {"drums": 0.92, "bass": 0.92, "vocals": 0.93, "other": 0.75},
     "chorus": {"drums": 0.98, "bass": 0.97, "vocals": 0.96, "other": 0.92},
     "break": {"drums": 0.35, "bass": 0.5, "vocals": 0.6, "other": 0.7},
 }
-#: Kind of section -> weights of the kinds that may follow it.
+#: Kind of section -> weight of each kind that may follow it.
 _NEXT_SECTION = {
     "intro": {"verse": 4.0, "chorus": 1.0},
     "verse": {"chorus": 4.0, "verse": 1.0, "break": 1.0},
     "chorus": {"verse": 4.0, "break": 1.0, "chorus": 0.5},
     "break": {"chorus": 3.0, "verse": 1.0},
 }
-#: Mean and standard deviation of the stem levels in dB, close to those of MUSDB18.
+#: Mean and standard deviation of each stem's level in dB, close to those in MUSDB18.
 _LEVELS_DB = {
     "drums": (-8.0, 3.3), "bass": (-7.3, 3.6), "other": (-7.3, 2.7), "vocals": (-5.3, 1.9),
 }  # fmt: skip
-#: Weight of each kind of instrument in the `other` stem.
+#: Kind of instrument -> weight with which it is drawn for the `other` stem.
 _OTHER_WEIGHTS = {
     "gel": 6.0, "gac": 3.0, "pia": 3.0, "electric piano": 2.0, "keys": 1.0, "org": 2.0,
     "strings": 2.0, "brass": 1.2, "synth": 1.5, "pad": 2.0, "sax": 0.7, "tru": 0.4, "vio": 0.4,
@@ -62,7 +62,7 @@ class BandMember:
     Attributes:
         name: name within the song.
         stem: the stem that contains the part.
-        instrument: instrument of the musician.
+        instrument: the musician's instrument.
         role: a key of `parts.ROLES`, ``drums``, ``bass`` or ``voice``.
         level_db: level within the stem.
         pan: position from -1 (left) to 1 (right).
@@ -122,11 +122,11 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
 
     Args:
         plan: an entry of `plan.plan_songs`.
-        soundfont: path of a General MIDI SoundFont; None for the default one.
+        soundfont: path to a General MIDI SoundFont; None for the default one.
 
     Returns:
-        Stream of `labels.STREAMS` -> int16 (T, 2) at 44.1 kHz; the mixture is the exact sum of the
-        stems.
+        A dict that maps each of `labels.STREAMS` to its samples, int16 (T, 2) at 44.1 kHz. The
+        mixture is the exact sum of the stems.
     """
     score = compose(plan)
     player = synth.load_player(soundfont)
@@ -197,7 +197,7 @@ def _draw_members(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
 
 
 def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind by its weight in a genre, or uniformly if none has a weight."""
+    """Draw an instrument of a kind by its weight in a genre; uniformly if all weights are 0."""
     candidates = {own.name: own for own in (*CATALOGUE, *BAND) if own.kind == kind}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):
@@ -246,7 +246,7 @@ def _draw_instrumentation(
 def _notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, sections: list[Section], grooves: dict
 ) -> list[BeatNote]:
-    """Compose the notes of a member for the sections that the member plays in."""
+    """Compose a member's notes for the sections in which the member plays."""
     rng = _generator(plan, "notes", member.melody_name)
     if member.role == "drums":
         return band.drums(sheet, sections, grooves, rng)
@@ -262,7 +262,7 @@ def _notes(
 
 
 def _perform(plan: SongPlan, sheet: LeadSheet, member: BandMember, notes: list[BeatNote]) -> Part:
-    """Perform the notes of a member by singing or playing them."""
+    """Perform a member's notes by singing or playing them."""
     pattern, rng = _generator(plan, "manner", member.name), _generator(plan, "touch", member.name)
     settings: dict[str, Any] = dict(
         instrument=member.instrument, sheet=sheet, pattern=pattern, rng=rng
@@ -275,7 +275,7 @@ def _perform(plan: SongPlan, sheet: LeadSheet, member: BandMember, notes: list[B
 def _section_notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, sections: list[Section]
 ) -> list[BeatNote]:
-    """Compose the notes of a pitched member in sections of one kind."""
+    """Compose the notes of a singer or pitched instrument for sections of one kind."""
     pattern = _generator(plan, "pattern", member.melody_name, kind)
     notes = parts.ROLES["melody" if member.is_singer else member.role](
         _draw_voice(plan, sheet, member, kind, pattern)
@@ -298,7 +298,7 @@ def _section_notes(
 def _draw_voice(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: Generator
 ) -> parts.Voice:
-    """Draw the register and density of a member in sections of one kind."""
+    """Draw a member's register and density for sections of one kind."""
     name = member.melody_name
     rng = _generator(plan, "register", name)
     role = "melody" if member.is_singer else member.role
@@ -312,7 +312,7 @@ def _draw_voice(
 
 
 def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
-    """Return the channel strip of a member, with a random equaliser."""
+    """Return a member's channel strip, with a random equaliser."""
     rng = _generator(plan, "strip", member.name)
     eq = mix.draw_eq(rng)
     if member.stem == "other":  # leave room for the bass drum and the bass
@@ -330,7 +330,7 @@ def _compress(plan: SongPlan, name: str, stem: np.ndarray) -> np.ndarray:
 
 
 def _draw_stem_strip(plan: SongPlan, name: str) -> mix.ChannelStrip:
-    """Draw the level and reverberation send of a stem in the mixture."""
+    """Draw a stem's level and reverberation send in the mixture."""
     rng = _generator(plan, "bus", name)
     mean_db, sd_db = _LEVELS_DB[name]
     deviation = float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0))

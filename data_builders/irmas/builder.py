@@ -31,7 +31,7 @@ from irec_jax.labels import IRMAS
 
 _URL = "https://zenodo.org/record/1290750/files"
 _TRAINING = "IRMAS-TrainingData"
-#: Possible folder names of each unpacked zip.
+#: Zip name (without suffix) -> possible names of the unpacked folder.
 _FOLDERS = {
     _TRAINING: (_TRAINING,),
     "IRMAS-TestingData-Part1": ("IRMAS-TestingData-Part1", "Part1"),
@@ -49,7 +49,7 @@ _MERGED_SONGS = {
 
 
 class Irmas(StreamingBuilder):
-    """Builder of `irmas`."""
+    """Builder for the `irmas` dataset."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "All clips, merged song groups, contradictory clips flagged."}
@@ -64,14 +64,14 @@ class Irmas(StreamingBuilder):
         f"The four zips from {_URL.replace('/files', '')}, or their unpacked folders. If there are "
         "none, they are downloaded."
     )
-    #: MD5 sums of the zips.
+    #: Zip name (without suffix) -> MD5 sum.
     MD5 = {
         _TRAINING: "4fd9f5ed5a18d8e2687e6360b5f60afe",
         "IRMAS-TestingData-Part1": "5a2e65520dcedada565dff2050bb2a56",
         "IRMAS-TestingData-Part2": "afb0c8ea92f34ee653693106be95c895",
         "IRMAS-TestingData-Part3": "9b3fb2d0c89cdc98037121c25bd5b556",
     }
-    #: Number of training clips per class and of test clips per part.
+    #: Number of training clips per class, and number of test clips per part.
     NUM_TRAINING = dict(
         zip(IRMAS, (388, 505, 451, 637, 760, 682, 721, 626, 577, 580, 778), strict=True)
     )
@@ -98,7 +98,7 @@ class Irmas(StreamingBuilder):
         }
 
     def _find_files(self, dl_manager) -> dict[str, list[File]]:
-        """Return the files of each zip, found in the manual folder or downloaded."""
+        """Return the files in each zip, whether found in the manual folder or downloaded."""
         manual, is_given = manual_folder(dl_manager)
         found = {name: _find(manual, name) for name in self.MD5}
         paths = {name: path for name, path in found.items() if path is not None}
@@ -138,7 +138,7 @@ class Irmas(StreamingBuilder):
 
 
 def _find(manual: Path, name: str) -> Path | None:
-    """Return the path of a zip, or of its unpacked folder, in the manual folder or a subfolder."""
+    """Return the path to a zip or its unpacked folder, in the manual folder or a subfolder."""
     folders = [manual]
     if manual.is_dir():
         folders += sorted(path for path in manual.iterdir() if path.is_dir())
@@ -157,7 +157,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
         folder = path.parent.name  # tags are ambiguous: `cla` is both an instrument and a genre
         match = _TRAINING_NAME.match(path.stem)
         if folder not in IRMAS or not match:
-            raise UserError(f"{file.origin}: not a clip of {_TRAINING}; remove it")
+            raise UserError(f"{file.origin}: not a clip from {_TRAINING}; remove it")
         song = int(match[3])
         drums, genre = _tags(match[2])
         yield Clip(
@@ -171,7 +171,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
 
 
 def _tags(tags: str) -> tuple[str, str]:
-    """Return drums and genre from `[instrument][drums][genre]`; the drums tag is often omitted."""
+    """Read drums and genre from `[instrument][drums][genre]`; the drums tag is often omitted."""
     drums = genre = "unknown"
     for tag in tags[1:-1].split("][")[1:]:
         if tag in _DRUMS:

@@ -1,4 +1,4 @@
-"""Parallel decoding of the tracks of a piece, segment by segment."""
+"""Parallel decoding of a piece's tracks, segment by segment."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ class Examples:
 
     def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
         # The files are first read to measure the peaks. One gain for the entire piece preserves the
-        # balance of the tracks and prevents clipping, in float files or after resampling.
+        # balance between the tracks and prevents clipping in float files or after resampling.
         mix_peak, peak, channels = _measure(piece, self.sample_rate_hz)
         gain = np.float32(1 / max(1.0, peak))
         mix_gain = np.float32(1 / (max(1.0, mix_peak) if piece.mix else mix_peak or 1.0))
@@ -79,16 +79,16 @@ def read_segments(
     channels: Mapping[File, int] = MappingProxyType({}),
     levels: Mapping[File, audio.ChannelLevels] = MappingProxyType({}),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the segments of a piece: the mix, float32 (T, 2), and the tracks, float32 (J, T).
+    """Yield (mix, tracks) for each segment of a piece, as float32 (T, 2) and float32 (J, T).
 
     All segments except the last are `SEGMENT_S` long. Shorter tracks are padded with silence. A
     missing mix is replaced by the sum of the tracks.
 
     Args:
-        piece: the piece.
+        piece: piece to read.
         sample_rate_hz: sample rate of the segments.
         channels: file -> channel to use; the channels of other files are averaged.
-        levels: file -> object that measures the levels of its channels.
+        levels: file -> object that measures the file's channel levels.
 
     Raises:
         UserError: if a file cannot be read or, after the last segment, if tracks turn out to have
@@ -120,7 +120,7 @@ def read_segments(
 
 
 def _files(piece: PieceFiles) -> list[File]:
-    """Return the files of the tracks, followed by the mix file if there is one."""
+    """Return the track files, followed by the mix file if there is one."""
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
 
 

@@ -42,7 +42,7 @@ _URL = f"https://zenodo.org/record/840025/files/{_NAME}.zip"
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class MultitrackConfig(tfds.core.BuilderConfig):
-    """Config of `multitrack`; ``path`` is the folder of the pieces, or None for `phenicx`."""
+    """Config for `multitrack`; ``path`` is the folder with the pieces, or None for `phenicx`."""
 
     layout: str
     path: str | None
@@ -56,13 +56,13 @@ def make_config(
     format: str = "multitrack44k",
     classes: str | Sequence[str] | None = None,
 ) -> MultitrackConfig:
-    """Return the config of a folder, or of PHENICX-Anechoic.
+    """Return the config for a folder or for PHENICX-Anechoic.
 
-    The name of a folder's config contains a digest of the names, sizes and modification times of
-    the files, so that changed files are prepared again.
+    The name of a folder's config contains a digest of the files' names, sizes and modification
+    times, so that changed files are prepared again.
 
     Args:
-        path: folder of the pieces; None for the `phenicx` layout.
+        path: folder with the pieces; None for the `phenicx` layout.
         layout: one of `LAYOUTS`.
         format: key of `features.MULTITRACK_FORMATS`.
         classes: class names, as a sequence or separated by commas; `all` for every instrument in
@@ -118,10 +118,10 @@ def make_config(
 
 
 class Multitrack(OptionsBuilder, MultitrackBuilder):
-    """Builder of `multitrack`, configured by a `MultitrackConfig`."""
+    """Builder for the `multitrack` dataset, configured by a `MultitrackConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Folders of pieces, and PHENICX-Anechoic."}
+    RELEASE_NOTES = {"1.0.0": "Piece folders, and PHENICX-Anechoic."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"For the phenicx layout: {_NAME}.zip from https://zenodo.org/record/840025, or its "
         "unpacked folder."
@@ -133,7 +133,7 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         return self.dataset_info_from_configs(
-            description=f"The tracks of {config.path or _NAME}.",
+            description=f"The tracks in {config.path or _NAME}.",
             features=multitrack_features(config.classes),
         )
 

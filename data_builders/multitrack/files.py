@@ -23,7 +23,7 @@ from irec_jax.audio.multitrack import is_mix
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
-#: Other names of the instruments in `labels.ORCHESTRA`.
+#: Other instrument names -> classes in `labels.ORCHESTRA`.
 ALIASES = {
     "cello": "violoncello",
     "bass": "double_bass",
@@ -40,7 +40,7 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """Files of a piece.
+    """Files that belong to a piece.
 
     ``tracks`` maps the unique name of each track to its class, and ``files`` maps it to its file.
     The tracks of a ``dry`` piece do not bleed into one another; those of a ``ragged`` piece may end
@@ -115,7 +115,7 @@ def _letters(name: str) -> str:
 
 
 def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) -> PieceFiles:
-    """Create a piece from the files of its folder, ignoring files that are not audio.
+    """Create a piece from the files in its folder, ignoring files that are not audio.
 
     Raises:
         UserError: if there are no tracks, an instrument is unknown, or two files have the same
@@ -162,7 +162,7 @@ def scan(
     classes: Sequence[str] | None,
     read_pieces: Callable[[str, Sequence[str] | None], list[PieceFiles]] | None = None,
 ) -> tuple[tuple[str, ...], dict[str, list[PieceFiles]]]:
-    """Return the classes of a folder and the pieces of each split.
+    """Return the classes in a folder and the pieces in each split.
 
     Args:
         path: folder of ``<piece>/*``, or of ``train/<piece>/*`` and ``test/<piece>/*``.
@@ -251,7 +251,7 @@ def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
 def _pieces(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
     folders = subfolders(root)
     if not folders:
-        raise UserError(f"{root}: no folders of pieces; expected <piece>/<instrument>.wav")
+        raise UserError(f"{root}: no piece folders; expected <piece>/<instrument>.wav")
     pieces = []
     for folder in folders:
         piece_folder = os.path.join(root, folder)

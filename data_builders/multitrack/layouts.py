@@ -1,4 +1,4 @@
-"""Pieces of MedleyDB and Mixing Secrets, in the folder layouts of their downloads.
+"""MedleyDB and Mixing Secrets pieces, in the folder layouts of the downloads.
 
 MedleyDB (Bittner et al. 2014): a folder for each piece, anywhere below the path, with
 ``<piece>_METADATA.yaml``, ``<piece>_MIX.wav``, a folder of stems (one file per instrument) and a
@@ -24,7 +24,7 @@ from data_builders.multitrack.files import PieceFiles, find_class
 from irec_jax.audio import SUFFIXES
 from irec_jax.errors import UserError
 
-#: Class of instruments that are not among the given classes.
+#: Class for instruments that are not among the given classes.
 OTHER = "other"
 #: Room microphones, which are left out. They pick up all instruments rather than a single one.
 ROOM = ("main_system", "room")
@@ -154,7 +154,7 @@ def _words(letters: str) -> list[str]:
 
 
 def missing_numbers(piece: PieceFiles) -> list[int]:
-    """Return the numbers that are missing among the numbered files of a piece."""
+    """Return the numbers that are missing among a piece's numbered files."""
     matches = (_NUMBERED.match(Path(file.name).name) for file in piece.files.values())
     numbers = {int(match[1]) for match in matches if match}
     return sorted(set(range(min(numbers, default=1), max(numbers, default=0))) - numbers)
@@ -164,14 +164,14 @@ def read_mixing_secrets(root: str, classes: Sequence[str] | None) -> list[PieceF
     """Return the pieces in a folder of unpacked Mixing Secrets downloads.
 
     Tracks may be in subfolders of a piece's folder. They start together but may end at different
-    times. Previews of the mix and room microphones are left out.
+    times. Mix previews and room microphones are left out.
 
     Raises:
         UserError: if there are no pieces, or a piece has no tracks.
     """
     folders = subfolders(root)
     if not folders:
-        raise UserError(f"{root}: no folders of pieces; expected <piece>/01_<instrument>.wav")
+        raise UserError(f"{root}: no piece folders; expected <piece>/01_<instrument>.wav")
     pieces = []
     for folder in folders:
         path = os.path.join(root, folder)

@@ -1,4 +1,4 @@
-"""Decoding of tracks, and comparison of their mixtures with the sums of their stems."""
+"""Track decoding, and comparison of each mixture with the sum of its stems."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ from data_builders.musdb18.files import TrackFiles, check_header
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
-#: Maximum duration of a track. Each thread keeps a complete track in memory: 1.6 GB for 30 min.
+#: Maximum track duration in s. Each thread keeps a complete track in memory: 1.6 GB for 30 min.
 MAX_TRACK_S = 1_800
-#: Minimum SNR of a mixture with respect to the sum of its stems; tracks below it are flagged. Lossy
-#: coding alone does not reduce the SNR below 24 dB.
+#: Minimum SNR of a mixture in dB, relative to the sum of its stems; tracks below it are flagged.
+#: Lossy coding alone does not reduce the SNR below 24 dB.
 MIN_SNR_DB = 15.0
 _FORMAT = AudioFormat(STEM_SAMPLE_RATE_HZ, 2)
 _BLOCK_SAMPLES = 1 << 20
@@ -40,7 +40,7 @@ class Examples:
 
 
 def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
-    """Check the headers of the files of all tracks and return the examples.
+    """Check the file headers of all tracks and return the examples.
 
     Raises:
         UserError: as for `files.check_header`, or if a track is longer than `MAX_TRACK_S`.
@@ -53,7 +53,7 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
 
 
 def decode(track: TrackFiles) -> dict[str, np.ndarray]:
-    """Decode the streams of a track to int16 (T, 2), truncated to the shortest stream.
+    """Decode a track's streams to int16 (T, 2), truncated to the shortest stream.
 
     Streams are resampled to `STEM_SAMPLE_RATE_HZ`, and mono streams become stereo. If peaks exceed
     full scale, all streams are scaled down by the same factor, which preserves their balance.
@@ -89,7 +89,7 @@ def _check_duration(track: TrackFiles, length_s: float) -> None:
 
 
 def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
-    """Return the known and measured errors of a track."""
+    """Return the known and measured errors in a track."""
     errors = [musdb18_tracks.errata(name)]
     snr_db = mixture_snr_db(streams)
     if snr_db < MIN_SNR_DB:
@@ -98,7 +98,7 @@ def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
 
 
 def mixture_snr_db(streams: Mapping[str, np.ndarray]) -> float:
-    """Return the SNR of the mixture in dB; noise is its difference from the sum of the stems."""
+    """Return the mixture's SNR in dB; the noise is its difference from the sum of the stems."""
     signal = noise = 0.0
     for start in range(0, len(streams["mixture"]), _BLOCK_SAMPLES):
         block = slice(start, start + _BLOCK_SAMPLES)

@@ -2,8 +2,8 @@
 
 There are 100 training tracks, 14 of which are used for validation by convention, and 50 test
 tracks, in stereo at 44.1 kHz. For academic use only; tracks must not be redistributed. The folder
-`path` may contain any part of the dataset, the edition of 7-second excerpts, or your own tracks, in
-one of these layouts:
+`path` may contain any part of the dataset, its edition with 7-second excerpts, or your own tracks,
+in one of these layouts:
 
     {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
     {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
@@ -33,14 +33,14 @@ from irec_jax.files import expand_home
 
 
 class Edition(NamedTuple):
-    """A published zip of the full dataset."""
+    """A published zip that contains the full dataset."""
 
     name: str
     url: str
     md5: str
 
 
-#: Value of the `format` option -> edition.
+#: `format` option -> edition.
 EDITIONS = {
     "aac": Edition(
         "musdb18",
@@ -65,10 +65,10 @@ class Musdb18Config(tfds.core.BuilderConfig):
 
 
 def make_config(path: str | os.PathLike) -> Musdb18Config:
-    """Return the config of a folder.
+    """Return the config for a folder.
 
-    The config's name contains a digest of the names, sizes and modification times of the files, so
-    that changed files are prepared again.
+    The config's name contains a digest of the files' names, sizes and modification times, so that
+    changed files are prepared again.
 
     Raises:
         UserError: if the folder does not exist, or as for `files.find_tracks`.
@@ -85,10 +85,10 @@ def make_config(path: str | os.PathLike) -> Musdb18Config:
 
 
 class Musdb18(StemBuilder):
-    """Builder of `musdb18`, configured by a `Musdb18Config`."""
+    """Builder for the `musdb18` dataset, configured by a `Musdb18Config`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "MUSDB18, MUSDB18-HQ, parts of them and folders like them."}
+    RELEASE_NOTES = {"1.0.0": "MUSDB18, MUSDB18-HQ, parts of them, and tracks in these layouts."}
     BUILDER_CONFIGS = [
         Musdb18Config(name=edition.name, description=edition.name, edition=key)
         for key, edition in EDITIONS.items()

@@ -1,4 +1,4 @@
-"""Assignment of files to tracks and streams, in the layouts of MUSDB18 and MUSDB18-HQ."""
+"""Assignment of files to tracks and streams, in the MUSDB18 and MUSDB18-HQ layouts."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 class TrackFiles:
     """Files of a track: the file and the stream number within it for each of `labels.STREAMS`.
 
-    ``origin`` is the name of the file or folder in messages.
+    ``origin`` is the file or folder name that messages show.
     """
 
     name: str

@@ -12,7 +12,7 @@ A piece passes through these modules in order; each can be used without the ones
 - `mix`: mixdown of stems to stereo, with RMS-based levels, equalisation, panning, reverberation and
   mastering.
 
-`instruments` is the catalogue of instruments, `libraries` finds sound libraries, `arrange` composes
-the parts of an ensemble, `seeding` creates reproducible random generators, `pool` renders on all
-cores, and `demo` is an example.
+`instruments` is the instrument catalogue, `libraries` finds sound libraries, `arrange` composes the
+parts of an ensemble, `seeding` creates reproducible random generators, `pool` renders on all cores,
+and `demo` is an example.
 """

@@ -17,7 +17,7 @@ class Musician:
     """A player in an ensemble.
 
     Attributes:
-        name: name of the stem.
+        name: stem name.
         instrument: instrument that the musician plays.
         role: a key of `parts.ROLES`, ``bass`` or ``drums``.
         density: rhythmic density from 0 (calm) to 1 (busy).
@@ -34,9 +34,9 @@ class Musician:
 
 
 def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind by its weight in a genre.
+    """Draw an instrument of a kind, using the instruments' weights in a genre.
 
-    If all weights are 0, use the sum of each instrument's weights over all genres.
+    If all of these are 0, use the sum of each instrument's weights over all genres.
     """
     candidates = {instrument.name: instrument for instrument in of_kind(kind)}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
@@ -51,7 +51,7 @@ def choose_role(rng: Generator, instrument: Instrument, *, leads: bool) -> str:
 
 
 def register(musician: Musician, pattern: Generator) -> tuple[int, int]:
-    """Draw the register (lowest and highest MIDI pitch) of a musician in a song."""
+    """Draw a musician's register in a song: the lowest and highest MIDI pitch."""
     low, high = musician.instrument.low, musician.instrument.high
     full_range = ("bass", "drums", "two_hands", "fingerstyle", "strum", "power")
     if musician.role in full_range or high - low <= 20:
@@ -72,12 +72,12 @@ def compose(
     Args:
         musicians: the ensemble; names are unique.
         sheet: tempo, metre, key and chords of the piece.
-        song_key: key of the random generators for everything that the clips of a song share:
+        song_key: key for the random generators that control what a song's clips share:
             rhythms, registers and articulation.
-        clip_key: key of the random generators for everything that differs between clips of a song.
+        clip_key: key for the random generators that control what differs between a song's clips.
 
     Returns:
-        Name of the musician -> part for the full piece.
+        Musician name -> part for the full piece.
     """
     performed = {}
     for musician in musicians:

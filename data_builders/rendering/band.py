@@ -33,7 +33,7 @@ CHINA, HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM = 52, 50, 47, 45, 41
 #: Accents of drum strokes; one unit adds 14 to the MIDI velocity.
 _ACCENT, _STROKE, _SOFT, _GHOST = 1.4, 0.4, -0.6, -2.2
 
-#: Step of the bar on which a drum or cymbal is struck -> accent.
+#: Step in the bar on which a drum or cymbal is struck -> accent.
 Strokes = dict[int, float]
 
 
@@ -139,7 +139,7 @@ def _draw_percussion(rng: Generator, metre: Metre, loud: bool) -> dict[int, Stro
 def drums(
     sheet: LeadSheet, sections: Sequence[Section], grooves: dict[str, Groove], rng: Generator
 ) -> list[BeatNote]:
-    """Compose the drum part of the given sections; all other bars stay silent.
+    """Compose the drum part for the given sections; all other bars stay silent.
 
     Args:
         sheet: metre and length of the song.
@@ -179,7 +179,7 @@ def _section_drums(
 
 def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
     """Keep only the strongest of several simultaneous strokes on the same key."""
-    # The dict keeps the last note of each key; among equal accents, this is the first in `notes`.
+    # The dict keeps the last note for each key; among equal accents, this is the first in `notes`.
     by_accent = sorted(reversed(notes), key=lambda note: note.accent)
     return sorted({(round(note.beat, 6), note.pitch): note for note in by_accent}.values())
 
@@ -278,7 +278,7 @@ def _lead_to(
 
 
 def _draw_bass_bar(rng: Generator, metre: Metre, groove: Groove) -> tuple:
-    """Draw one bar of bass: (onset in beats, length in beats, tone) of each note."""
+    """Draw one bar of bass: (onset in beats, length in beats, tone) for each note."""
     follows_kick = rng.random() < 0.35
     if metre.beats == 4 and not follows_kick:
         return seeding.choice(rng, _BASS_PATTERNS)

@@ -18,7 +18,7 @@ from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
 
 DURATION_S = 20.0
-#: (IRMAS class, role, pan, start_s, end_s) of each instrument.
+#: (IRMAS class, role, pan, start_s, end_s) for each instrument.
 _ENTRIES = (
     ("pia", "two_hands", -0.3, 0.0, 12.0),
     ("tru", "melody", 0.1, 5.0, 15.0),
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("out", type=Path, help="WAV file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of the music")
+    parser.add_argument("--seed", type=int, default=0, help="random seed for the music")
     parser.add_argument("--soundfont", help="General MIDI SoundFont (.sf2)")
     options = parser.parse_args(arguments)
     labels_path = options.out.with_suffix(".json")

@@ -12,7 +12,7 @@ KICK, STICK, SNARE, CLAP, CLOSED_HAT, OPEN_HAT, PEDAL_HAT = 36, 37, 38, 39, 42, 
 RIDE, CRASH, RIDE_BELL, TAMBOURINE, COWBELL = 51, 49, 53, 54, 56
 HIGH_CONGA, LOW_CONGA, SHAKER, CLAVE, LOW_TOM, BONGO = 63, 64, 70, 75, 45, 60
 
-#: Chord progressions: (scale, chords of each bar).
+#: Chord progressions: (scale, chords in each bar).
 _POP = (
     ("major", "I V VIm IV"), ("major", "VIm IV I V"), ("major", "I IV I V"),
     ("major", "I VIm IV V"), ("mixolydian", "I bVII IV I"), ("minor", "Im bVI bIII bVII"),
@@ -53,15 +53,15 @@ class Genre:
     """Distributions from which the pieces of a genre are drawn.
 
     Attributes:
-        name: name of the genre, as in IRMAS.
+        name: genre name, as in IRMAS.
         tempi_bpm: (low, high) ranges; a range is drawn, then a tempo within it.
         metres: weight of each metre.
-        progressions: (scale, chord symbols of each bar).
+        progressions: (scale, chord symbols for each bar).
         swing: range of `LeadSheet.swing` in pieces that swing.
         swing_probability: share of pieces in 4/4 that swing.
         drum_probability, bass_probability: share of pieces with drums and with bass.
-        bass: styles of `rhythm_section.bass`.
-        grooves: one-bar drum grooves of each metre.
+        bass: styles for `rhythm_section.bass`.
+        grooves: one-bar drum grooves for each metre.
         comping: one-bar comping rhythms in 4/4, as (beat, length) pairs.
     """
 

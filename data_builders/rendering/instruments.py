@@ -19,12 +19,12 @@ class Instrument:
     Attributes:
         name: name, unique in the catalogue.
         kind: abbreviation of its IRMAS class, or the name of its family.
-        program: General MIDI program, 0-based; drum kits are programs of bank 128.
+        program: General MIDI program, 0-based; drum kits are programs in bank 128.
         low, high: comfortable register as MIDI pitches.
         genres: weight in each genre.
         lead_roles, backing_roles: weight of each role.
         sustains: True if a note sounds for as long as it is held.
-        vibrato_cents: typical depth of the vibrato; 0 for none.
+        vibrato_cents: typical vibrato depth; 0 for none.
         scoops: probability that a note is approached from below.
         swells: True if dynamics change within a phrase.
         modulation: "leslie", "tremolo" or "" for none.
@@ -86,7 +86,7 @@ _PIANO = "two_hands 6 comp 1 arpeggio 1 melody 1 / comp 4 arpeggio 3 two_hands 2
 _ORGAN = "two_hands 3 chorale 2 melody 2 riff 1 pad 1 / pad 4 comp 2 riff 1 arpeggio 1"
 
 CATALOGUE = (
-    # The classes of IRMAS.
+    # The IRMAS classes.
     _make("cello", "cel", 42, 36, 71, "cla 6 pop_roc 1 jaz_blu .5 cou_fol .6 lat_sou .5",
           "melody 5 arpeggio 2 counter 2 runs 1 / counter 4 pad 1 arpeggio 1 melody 1",
           **_BOWED),
@@ -200,7 +200,7 @@ CATALOGUE = (
     _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _SOLO, **_WIND),
 )  # fmt: skip
 
-#: Additional instruments of `gm_musdb` and `gm_wild`. They are not in `CATALOGUE`, so that the
+#: Additional instruments for `gm_musdb` and `gm_wild`. They are not in `CATALOGUE`, so that the
 #: other datasets, which draw only from it, do not change.
 BAND = (
     _bass("slap bass", 36, "pop_roc 1"),
@@ -230,7 +230,7 @@ def _percussion(name: str, program: int, low: int, high: int) -> Instrument:
     return _make(name, "percussion", program, low, high, "", "melody 1 runs 1 / riff 1", **_STRUCK)
 
 
-#: Additional instruments of `gm_wild`, none of which belongs to an IRMAS class.
+#: Additional instruments for `gm_wild`, none of which belongs to an IRMAS class.
 OTHERS = (
     _percussion("celesta", 8, 60, 96),
     _percussion("glockenspiel", 9, 72, 103),
@@ -269,5 +269,5 @@ def of_kind(kind: str) -> tuple[Instrument, ...]:
 
 
 def genre_weight(kind: str, genre: str) -> float:
-    """Return the weight of a kind of instrument in a genre, summed over its instruments."""
+    """Return an instrument kind's weight in a genre, summed over its instruments."""
     return sum(instrument.genres.get(genre, 0.0) for instrument in of_kind(kind))

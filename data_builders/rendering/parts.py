@@ -18,15 +18,15 @@ from data_builders.rendering.score import BeatNote
 
 @dataclasses.dataclass
 class Voice:
-    """Inputs of a role function.
+    """Inputs to a role function.
 
     Attributes:
         sheet: tempo, metre, key and chords.
         low, high: register as MIDI pitches.
         density: rhythmic density from 0 (calm) to 1 (busy).
         rests: probability that a phrase ends with a rest.
-        pattern: random generator of the song.
-        rng: random generator of the clip.
+        pattern: random generator for the song.
+        rng: random generator for the clip.
     """
 
     sheet: theory.LeadSheet
@@ -47,7 +47,7 @@ class Voice:
         return dataclasses.replace(self, low=low, high=min(self.high, max(high, low + 12)))
 
 
-# Steps per beat -> rhythms of one beat, as note lengths in beats, in order of density.
+# Steps per beat -> one-beat rhythms, as note lengths in beats, in order of density.
 _BEAT_RHYTHMS = {
     4: ((1.0,), (1.0,), (0.5, 0.5), (0.5, 0.5), (0.75, 0.25), (0.5, 0.25, 0.25), (0.25,) * 4),
     3: ((1.0,), (1.0,), (2 / 3, 1 / 3), (1 / 3,) * 3, (1 / 3, 2 / 3)),
@@ -73,7 +73,7 @@ def rhythm_cell(rng: Generator, metre: theory.Metre, density: float) -> list[tup
 
 
 def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
-    """Return (beat, length, ends_phrase) of each note, in phrases of two or four bars."""
+    """Return (beat, length, ends_phrase) for each note, in phrases of two or four bars."""
     metre = voice.sheet.metre
     cells = [rhythm_cell(voice.pattern, metre, voice.density) for _ in range(3)]
     form = seeding.choice(voice.pattern, ((0, 1), (0, 0), (0, 1, 0, 2), (0, 0, 1, 2), (0, 1, 2, 2)))
@@ -94,7 +94,7 @@ def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
 def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     """Draw pitches for a rhythm: scale steps within 12 to 19 semitones, chord tones on beats.
 
-    ``rhythm`` comes from `_phrase_rhythm`; ``step_weights`` are the weights of moves by -4 to 4
+    ``rhythm`` comes from `_phrase_rhythm`; ``step_weights`` are the weights for moves by -4 to 4
     scale steps.
     """
     sheet, rng = voice.sheet, voice.rng
@@ -123,7 +123,7 @@ def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     return notes
 
 
-# Weights of moves by -4 to 4 scale steps.
+# Weights for moves by -4 to 4 scale steps.
 _MELODIC = (0.3, 0.6, 1.2, 3.0, 1.2, 3.0, 1.2, 0.6, 0.3)
 _SCALAR = (0.1, 0.2, 0.6, 3.5, 0.2, 3.5, 0.6, 0.2, 0.1)
 
@@ -191,7 +191,7 @@ def counter(voice: Voice) -> list[BeatNote]:
 
 
 def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]]]:
-    """Return (first beat, end beat, pitches) of each chord, voiced close to the previous one."""
+    """Return (first beat, end beat, pitches) for each chord, voiced close to the previous one."""
     centre = voice.centre + voice.rng.uniform(-4, 4)
     chords = []
     for start, end, harmony in voice.sheet.chord_spans:

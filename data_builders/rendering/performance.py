@@ -28,9 +28,9 @@ def perform(
     Args:
         role: name of the role, which determines whether the pitch may bend.
         sheet: tempo and swing.
-        pattern: random generator of the song, for the player's timing, loudness, articulation and
+        pattern: the song's random generator, for the player's timing, loudness, articulation and
             tuning.
-        rng: random generator of the clip, for the deviations of individual notes.
+        rng: the clip's random generator, for deviations of individual notes.
         max_gap_s: longest pause between notes; longer pauses are filled by holding or repeating
             notes. None for no limit.
     """

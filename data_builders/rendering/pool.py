@@ -1,7 +1,7 @@
 """Ordered parallel map over worker processes that import only the function they run.
 
 Workers are started as ``python -m data_builders.rendering.pool`` and communicate through pipes.
-Unlike the workers of multiprocessing, they never import the program that starts them, so they start
+Unlike multiprocessing workers, they never import the program that starts them, so they start
 quickly even if that program uses JAX, and scripts need no ``if __name__ == "__main__"`` guard.
 """
 
@@ -34,7 +34,7 @@ def run(function: str, tasks: Iterable, *, num_workers: int | None = None) -> It
     """Call a function on each task in parallel and yield the results in order.
 
     Args:
-        function: ``module:name`` of a function of one argument; arguments and results are pickled.
+        function: ``module:name`` of a one-argument function; arguments and results are pickled.
         tasks: arguments; at most two per worker are read ahead.
         num_workers: number of processes; None for one per core, 1 to run in this process.
 

@@ -1,4 +1,4 @@
-"""Bass lines and drum grooves that repeat throughout a piece, unlike those of `band`."""
+"""Bass lines and drum grooves that repeat throughout a piece, unlike those in `band`."""
 
 from data_builders.rendering import seeding, theory
 from data_builders.rendering.genres import CRASH, GENRES, LOW_TOM, SNARE
@@ -32,7 +32,7 @@ def bass_pitch(sheet: theory.LeadSheet, beat: float, tone: int, *, low: int, hig
 
 
 def bass(voice: Voice) -> list[BeatNote]:
-    """Compose a bass line in one of the styles of the genre."""
+    """Compose a bass line in one of the genre's styles."""
     sheet, style = voice.sheet, seeding.choice(voice.pattern, GENRES[voice.sheet.genre].bass)
     if style == "walking":
         return _walking_bass(voice)
@@ -64,7 +64,7 @@ def _walking_bass(voice: Voice) -> list[BeatNote]:
 
 
 def drums(voice: Voice) -> list[BeatNote]:
-    """Repeat a groove of the genre, leaving out some ghost notes and adding occasional fills."""
+    """Repeat one of the genre's grooves, without some ghost notes and with occasional fills."""
     sheet = voice.sheet
     groove = seeding.choice(voice.pattern, GENRES[sheet.genre].grooves[sheet.metre])
     step_beats = 1 / sheet.metre.steps

@@ -12,7 +12,7 @@ from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
 from irec_jax import audio as audio_io
 from irec_jax.errors import UserError
 
-#: Name of an instrument in the catalogue -> folder of its recorded notes.
+#: Instrument name in the catalogue -> folder with its recorded notes.
 FOLDERS = {
     "cello": "cello",
     "clarinet": "clarinet",
@@ -43,9 +43,9 @@ _SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
 #: Start and end, as fractions of a recording, of the segment that is repeated to sustain longer
 #: notes, and length of the cross-fade between repetitions.
 _LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
-#: Length of the fade-out after the end of a note.
+#: Length of the fade-out after a note ends.
 _RELEASE_S = 0.12
-#: Low-pass cut-off frequencies of the softest and the loudest notes.
+#: Low-pass cut-off frequencies for the softest and the loudest notes.
 _CUTOFF_HZ = (1800.0, 16_000.0)
 
 
@@ -60,7 +60,7 @@ def midi_pitch(name: str) -> int | None:
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Raise UserError if the folder of a library does not exist."""
+    """Raise UserError if a library's folder does not exist."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no folder of recorded {name}; run irec fetch-sounds {name}")
 
@@ -117,9 +117,9 @@ def note_positions(
 
     Args:
         note: the note.
-        part: part that contains the note; its bend and tuning apply.
+        part: part that contains the note and defines its bend and tuning.
         recorded: MIDI pitch of the recording.
-        start_s: time of the first sample.
+        start_s: time of the first sample in the piece.
         num_samples: length of the note in samples.
     """
     bend = np.array(part.bend or [(0.0, 0.0)])
@@ -131,7 +131,7 @@ def note_positions(
 
 @functools.cache
 def _recordings(folder: Path) -> dict[int, Path]:
-    """Return the recordings in a folder by MIDI pitch, lowest first."""
+    """Return a dict from MIDI pitch to recording for a folder, lowest pitch first."""
     files = {midi_pitch(path.stem): path for path in sorted(folder.glob("*.*"))}
     return {pitch: files[pitch] for pitch in sorted(p for p in files if p is not None)}
 

@@ -31,9 +31,10 @@ class Part:
     Attributes:
         instrument: the instrument that plays the part.
         notes: notes in order of onset.
-        bend: (time_s, cents) in order of time: from ``time_s`` on, all sounding notes are bent by
-            ``cents``, at most 200 up or down.
-        swell: (time_s, gain_db) breakpoints in order of time, interpolated linearly; 0 dB if empty.
+        bend: (time_s, cents) in chronological order: from ``time_s`` on, all sounding notes are
+            bent by ``cents``, at most 200 up or down.
+        swell: (time_s, gain_db) breakpoints in chronological order, interpolated linearly; 0 dB if
+            empty.
         tuning_cents: constant detuning.
     """
 

@@ -24,5 +24,5 @@ def draw(rng: Generator, weights: dict):
 
 
 def choice(rng: Generator, items):
-    """Draw one of ``items`` with equal probability."""
+    """Draw one of ``items``, all with equal probability."""
     return items[int(rng.integers(len(items)))]

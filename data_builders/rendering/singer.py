@@ -11,7 +11,7 @@ from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.score import BeatNote, Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-#: Frequencies in Hz of the first three formants of male vowels (Peterson and Barney 1952).
+#: Vowel -> first three formant frequencies in Hz for male voices (Peterson and Barney 1952).
 VOWELS_HZ = {
     "a": (730, 1090, 2440),
     "e": (530, 1840, 2480),
@@ -19,7 +19,7 @@ VOWELS_HZ = {
     "o": (570, 840, 2410),
     "u": (300, 870, 2240),
 }
-#: (gain in dB, Q) of the filters for the three formants.
+#: (gain in dB, Q) for each of the three formant filters.
 _FORMANT_FILTERS = ((9.0, 2.0), (11.0, 4.0), (9.0, 5.0))
 #: Equaliser that makes a sampled choir sound like one voice close to the microphone.
 _PRESENCE_EQ = ((250.0, -5.0, 0.8), (1100.0, 7.0, 0.6), (3200.0, 10.0, 0.7))
@@ -69,7 +69,7 @@ def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np
     Args:
         audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`.
         notes: the notes that are sung.
-        rng: random generator for the syllables and the length of the vocal tract.
+        rng: random generator for the syllables and the vocal tract length.
 
     Returns:
         The articulated voice, float32 (T, 1).

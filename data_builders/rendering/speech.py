@@ -28,7 +28,7 @@ _WORDS = {
     "sv": "du",
 }
 _NUM_WORDS = 14
-#: Interval between the recorded pitches of a singer, and their range, in semitones.
+#: Interval between a singer's recorded pitches, and range of these pitches, in semitones.
 _STEP, _COMPASS = 4, 24
 #: Amount in Hz by which eSpeak NG's speech is lower than a specified constant pitch.
 _OFFSET_HZ = 9
@@ -49,7 +49,7 @@ class Singer:
     Attributes:
         name: unique name, also used for the folder of recordings.
         pitches: MIDI pitches of the recordings.
-        words: (eSpeak NG voice, word) of each recorded syllable.
+        words: (eSpeak NG voice, word) for each recorded syllable.
         words_per_minute: speaking rate.
         variant: lines of the eSpeak NG voice variant that define the timbre.
     """
@@ -67,7 +67,7 @@ def _draw_singer(sex: str, number: int) -> Singer:
     lowest, scale = (40, 0.92) if sex == "male" else (57, 1.1)
     above = int(rng.integers(0, 7 if sex == "male" else 4))
     low = lowest + above
-    scale = (scale + 0.02 * above) * rng.uniform(0.96, 1.04)  # length of the vocal tract
+    scale = (scale + 0.02 * above) * rng.uniform(0.96, 1.04)  # vocal tract length
     lines = ["flutter 0", f"roughness {rng.integers(0, 4)}"]
     for formant in range(9):
         frequency = 100 * scale * rng.uniform(0.96, 1.04)
@@ -94,7 +94,7 @@ SINGERS = tuple(_draw_singer(sex, number) for sex in ("male", "female") for numb
 
 
 def record(singer: Singer, folder: Path) -> None:
-    """Record the syllables of a singer as ``WORD-HZ.flac`` in a new folder.
+    """Record a singer's syllables as ``WORD-HZ.flac`` in a new folder.
 
     Raises:
         UserError: if eSpeak NG is not installed or fails.
@@ -123,7 +123,7 @@ def record(singer: Singer, folder: Path) -> None:
 
 
 def _data_folder() -> Path:
-    """Return the data folder of eSpeak NG."""
+    """Return eSpeak NG's data folder."""
     match = re.search(r"Data at: (.*)", _run([PROGRAM, "--version"]))
     if match is None or not Path(match[1].strip()).is_dir():
         raise UserError(

@@ -23,7 +23,7 @@ _FLUSH_SAMPLES = 8192
 
 
 def default_soundfont() -> Path:
-    """Return the path of TimGM6mb.sf2, which is part of pretty_midi.
+    """Return the path to TimGM6mb.sf2, which comes with pretty_midi.
 
     Raises:
         UserError: if pretty_midi is not installed.
@@ -55,7 +55,7 @@ def check_soundfont(path: str | os.PathLike | None = None) -> Path:
 
 
 def name_with_soundfont(name: str, soundfont: str | os.PathLike | None) -> tuple[str, str | None]:
-    """Append the name and a checksum of a SoundFont to the name of a dataset config.
+    """Append a SoundFont's name and checksum to the name of a dataset config.
 
     Returns:
         The new name and the absolute path of the SoundFont; without a SoundFont, the unchanged name
@@ -99,7 +99,7 @@ class SoundFontPlayer:
         self._font = self._synth.sfload(str(soundfont), max_voices=256)
 
     def plays(self, instrument: Instrument) -> bool:
-        """Return whether the SoundFont has the program of an instrument."""
+        """Return whether the SoundFont has an instrument's program."""
         return (
             self._synth.sfpreset_name(self._font, instrument.bank, instrument.program) is not None
         )
@@ -109,7 +109,7 @@ class SoundFontPlayer:
 
         Args:
             part: the part to render; notes that begin after ``num_samples`` are left out.
-            num_samples: length of the result at 44.1 kHz.
+            num_samples: output length in samples at 44.1 kHz.
 
         Returns:
             float32 (num_samples, 1) if both channels are equal, otherwise (num_samples, 2).

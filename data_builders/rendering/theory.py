@@ -64,10 +64,10 @@ class LeadSheet:
         tempo_bpm: tempo in beats per minute.
         metre: beats per bar and steps per beat.
         swing: position of the second eighth note in a beat, 0.5 (straight) to 0.67 (triplet).
-        tonic: pitch class of the key.
+        tonic: pitch class of the tonic.
         scale: key of `SCALES`.
-        bars: chords of each bar, evenly spaced within it.
-        genre: name of the genre.
+        bars: chords in each bar, evenly spaced.
+        genre: genre name.
     """
 
     tempo_bpm: float
@@ -106,7 +106,7 @@ class LeadSheet:
 
     @property
     def chord_spans(self) -> list[tuple[float, float, Chord]]:
-        """(first beat, end beat, chord) of each chord in order."""
+        """(first beat, end beat, chord) for each chord, in order."""
         spans = []
         for bar, chords in enumerate(self.bars):
             length = self.metre.beats / len(chords)
@@ -122,13 +122,13 @@ class LeadSheet:
         return before + min(max(int(position), 0), len(self.bars[bar]) - 1)
 
     def scale_pitches(self, low: int, high: int) -> list[int]:
-        """Return the pitches of the key from ``low`` to ``high``, inclusive."""
+        """Return the pitches in the key from ``low`` to ``high``, inclusive."""
         classes = {(self.tonic + step) % 12 for step in SCALES[self.scale]}
         return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 
 
 def chord_pitches(harmony: Chord, low: int, high: int) -> list[int]:
-    """Return the pitches of a chord from ``low`` to ``high``, inclusive."""
+    """Return all pitches in a chord from ``low`` to ``high``, inclusive."""
     classes = set(harmony.pitch_classes)
     return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 

@@ -1,4 +1,4 @@
-"""Singing voices played from recordings of syllables."""
+"""Singing voices played from recorded syllables."""
 
 import functools
 from pathlib import Path
@@ -30,7 +30,7 @@ _CROSSFADE_S = 0.03
 _VOWEL_BAND_HZ, _VOWEL_DB = (300.0, 3000.0), -5.0
 #: Minimum length of the repeated part of a vowel, in seconds and in periods.
 _LOOP_S, _LOOP_PERIODS = 0.06, 6
-#: RMS of the vowels.
+#: Target RMS level of the vowels.
 _LEVEL = 0.2
 
 
@@ -88,7 +88,7 @@ class VoicePlayer:
 
 
 def _syllables(folder: Path) -> dict[str, dict[float, Path]]:
-    """Return the recordings of a singer: syllable -> MIDI pitch -> file."""
+    """Return a singer's recordings: syllable -> MIDI pitch -> file."""
     syllables: dict[str, dict[float, Path]] = {}
     for path in sorted(folder.glob("*-*.*")):
         word, _, hz = path.stem.rpartition("-")
@@ -150,8 +150,8 @@ def _load(file: Path, pitch: float) -> tuple[np.ndarray, int, int, int]:
     """Load a syllable and level the middle of its vowel, so that it can be repeated.
 
     Returns:
-        The samples; and the indices of the start of the vowel, of the start of its middle, and of
-        the end of its middle.
+        The samples, and the indices at which the vowel starts, its middle starts, and its middle
+        ends.
     """
     samples = load_recording(file)
     period = SAMPLE_RATE_HZ / (440 * 2 ** ((pitch - 69) / 12))

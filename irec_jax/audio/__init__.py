@@ -1,6 +1,6 @@
-"""Reading, resampling and writing audio files of any format, on the host.
+"""Reading, resampling and writing audio files in any format, on the host.
 
-Samples are float32 (T, C) with full scale at 1; samples of integer files lie within [-1, 1).
+Samples are float32 (T, C) with full scale at 1; integer formats yield samples within [-1, 1).
 Invalid files raise a one-line `UserError` that names the file and the remedy.
 """
 

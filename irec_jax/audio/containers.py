@@ -20,13 +20,13 @@ _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_MPEG_CODECS = (b"\x50", b"\x55")  # format tags in wav files: layers I and II; layer III
+_MPEG_CODECS = (b"\x50", b"\x55")  # wav format tags: layers I and II use 0x50; layer III uses 0x55
 _Scan = Callable[[BinaryIO, int, int], Part]
 _NAMES = {b".snd": "au", b"dns.": "au", b"caff": "caf", b"fLaC": "flac", b"OggS": "ogg"}
 
 
 def split(file: BinaryIO) -> list[Part]:
-    """Return the parts of a file in order; there are several if files were joined.
+    """Return the parts of a file in order; a concatenated file has more than one.
 
     Raises:
         Damaged: the file is shorter than its header states.
@@ -39,7 +39,7 @@ def split(file: BinaryIO) -> list[Part]:
             part = _SCANS[kind](file, start, size)
         except struct.error as error:
             raise Damaged("truncated within its header") from error
-        if part.stop <= start:  # the loop would never end
+        if part.stop <= start:  # otherwise, the loop would never end
             raise Damaged("its header states no length")
         parts.append(part if part.kind else part._replace(kind=kind))
         start = mpeg.skip_tags(file, parts[-1].stop, size)
@@ -80,7 +80,7 @@ class _Length(NamedTuple):
         return self.origin + stated * self.unit_bytes
 
     def patch(self, start: int, stop: int) -> tuple[int, bytes]:
-        """Return a patch that states the end: a position within the part and replacement bytes."""
+        """Return a patch that sets the stated end: its position in the part, and the new bytes."""
         largest = (1 << 8 * struct.calcsize(self.format)) - 1
         length = min((stop - self.origin) // self.unit_bytes, largest)
         return self.position - start, struct.pack(self.format, length)
@@ -118,7 +118,7 @@ class _Audio(NamedTuple):
     start: int
     lengths: list[_Length]
     layout: _Layout | None
-    kind: str = ""  # if it differs from the container
+    kind: str = ""  # set only if it differs from the container's
 
 
 def _find_wav(file: BinaryIO, start: int, size: int) -> _Audio | None:
@@ -183,7 +183,7 @@ def _find_au(file: BinaryIO, start: int, size: int) -> _Audio | None:
 def _scan_pcm(find: Callable[[BinaryIO, int, int], _Audio | None], pattern: bytes) -> _Scan:
     """Return a function that finds the end of an uncompressed file and checks its length.
 
-    The check is needed because libsndfile reads truncated files without an error.
+    The check is needed because libsndfile reads truncated files without reporting an error.
     """
 
     def scan(file: BinaryIO, start: int, size: int) -> Part:
@@ -256,14 +256,17 @@ def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
         has_content = has_content or name in (b"mdat", b"moov", b"moof")
         if num_bytes == 1:
             num_bytes = int.from_bytes(read_bytes(file, position + 8, 8), "big")
-        if num_bytes < 8:  # 0 means that the box extends to the end
+        if num_bytes < 8:  # 0 means that the box extends to the end of the file
             break
         position += num_bytes
     return Part(start, size)
 
 
 def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the part with an EBML header and its segment; live streams state no length."""
+    """Return the part with an EBML header and its segment.
+
+    Live streams do not state a length; their part ends before the next EBML header.
+    """
     head = read_bytes(file, start, 1 << 12)
     body, num_bytes = _vint(head, len(_EBML))
     segment = body + num_bytes

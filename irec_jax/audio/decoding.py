@@ -2,7 +2,7 @@
 
 libsndfile (soundfile) decodes uncompressed files, FLAC and Ogg; FFmpeg (PyAV) decodes everything
 else: mp3, m4a, mp4, aac, webm ... libsndfile could also decode mp3, but it prints to standard error
-and stops where files were joined. File suffixes may be wrong, so they are ignored.
+and, if files were joined, stops after the first one. Suffixes may be wrong, so they are ignored.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ _AV_OPTIONS = {"protocol_whitelist": "none"}
 # PyAV 18 rejects tags that are not UTF-8 unless this argument is set; PyAV 19 accepts them and has
 # no such argument.
 _AV_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# A single-stream file has been misidentified if its size exceeds four times the number of decoded
-# bytes by more than this.
+# A single-stream file counts as misidentified if its size exceeds four times the number of decoded
+# bytes by more than this number.
 _MAX_OTHER_BYTES = 1 << 16
 _FFMPEG_KINDS = ("mpeg", "mpeg in wav", "mp4", "matroska", "asf")
 
@@ -47,7 +47,7 @@ class Info(NamedTuple):
 
 
 def soundfile_name(path: str | os.PathLike) -> Any:
-    """Return a file name for soundfile as bytes, which need not be valid UTF-8.
+    """Return a file name as bytes for soundfile, even if it is not valid UTF-8.
 
     The type is Any because soundfile accepts bytes but does not declare it.
     """
@@ -63,7 +63,7 @@ def open_part(
     path: str | os.PathLike | None,
     notes: list[str],
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    """Open a part of a file and return its header and its samples in float32 pieces (n, C).
+    """Open a part of a file; return its header and its samples as float32 pieces (n, C).
 
     Args:
         file, part: an open file and one of its parts.
@@ -83,7 +83,7 @@ def open_part(
     lacks_length = part.kind == "flac" and not int.from_bytes(head[21:26], "big") & 0xFFFFFFFFF
     if not (is_foreign or is_frame or lacks_length):
         # Given a path, libsndfile reads without calling back into Python, where an interrupt would
-        # be lost. For a file of unknown type, it would rely on the suffix of the path.
+        # be lost. For a file of unknown type, it would rely on the path's suffix.
         source = soundfile_name(path) if path is not None and part.kind else Window(file, part)
         with contextlib.suppress(soundfile.LibsndfileError):
             return _open_soundfile(source, part, stack, notes)
@@ -139,8 +139,8 @@ def _open_av(
     if not getattr(stream, "rate", None) or not getattr(stream, "channels", None):
         raise Damaged("contains no readable audio stream")
     header = Info(stream.rate, stream.channels, part.num_samples, num_streams)
-    # These two containers state a duration. For a raw stream, FFmpeg would guess it from the bit
-    # rate.
+    # MP4 and Matroska containers state a duration. For a raw stream, FFmpeg would guess it from
+    # the bit rate.
     if part.kind in ("mp4", "matroska") and container.duration:
         duration_s = container.duration / av.time_base
         if stream.duration is not None and stream.time_base is not None:
@@ -160,7 +160,7 @@ def _av_pieces(
         pending.append([np.frombuffer(plane, np.float32, frame.samples) for plane in planes])
         num_samples += frame.samples
         num_pending += frame.samples
-        if num_pending >= BLOCK_SAMPLES:  # frames are too short to be processed one by one
+        if num_pending >= BLOCK_SAMPLES:  # frames are too short to be processed individually
             yield _interleave(pending)
             pending, num_pending = [], 0
     if pending:
@@ -213,7 +213,7 @@ def _frames(
                 raise Damaged(
                     f"changes from {first[0]} Hz, {first[1]} channels to {form[0]} Hz, {form[1]} "
                     "channels",
-                    "split it into files of one format",
+                    "split it into files with one format each",
                 )
             if form[2] == "fltp":
                 yield frame

@@ -10,9 +10,10 @@ from irec_jax.audio.parts import Damaged, Part, read_bytes
 _BUFFER_BYTES = 1 << 20
 # Maximum size of other data before the first frame.
 _SEARCH_BYTES = 1 << 16
-# Consecutive frames needed to identify a stream, and to recognise where it resumes after damage.
+# Numbers of consecutive frames needed to identify a stream, and to find where it resumes after
+# damage.
 _NUM_PROVING, _NUM_RESUMING = 6, 3
-# Bit rates in kbit/s by index: MPEG-1 layers I, II and III; MPEG-2 layer I, and layers II and III.
+# Bit rates in kbit/s by index, keyed by MPEG version and layer; (2, 2) includes layer III.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -107,7 +108,7 @@ class _EncoderHeader(NamedTuple):
 
 
 class _Scanner:
-    """Buffered scanner for the frames of a file.
+    """Buffered scanner for the MPEG frames in a file.
 
     Attributes:
         num_tag_bytes: total size of the tags between and after the parts.
@@ -120,13 +121,13 @@ class _Scanner:
         self.num_tag_bytes = 0
 
     def parts(self, position: int | None) -> Iterator[Part]:
-        """Yield the part that begins at a position and all parts after it."""
+        """Yield the part that begins at a position, and then all later parts."""
         while position is not None:
             part, position = self._part(position)
             yield part
 
     def has_frames(self, position: int, count: int) -> bool:
-        """Return whether `count` contiguous frames of one format start at a position.
+        """Return whether `count` contiguous frames with the same format start at a position.
 
         Fewer frames suffice if they extend to the end of the file.
         """

@@ -16,7 +16,7 @@ from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
 from irec_jax.text import join_names, plural, printable
 
-#: File names of a session's mix, reduced to lower-case letters.
+#: File names that denote a session's mix, reduced to lower-case letters.
 MIX_NAMES = frozenset(
     ("mix", "mixture", "mixdown", "master", "fullmix", "stereomix", "roughmix", "finalmix")
 )
@@ -39,7 +39,7 @@ def find_tracks(
     not searched. Files whose headers do not state their exact length are decoded to measure it.
 
     Args:
-        folder: folder of the session.
+        folder: the session folder.
         min_tracks: minimum number of tracks.
         progress: show a progress bar.
 
@@ -71,7 +71,7 @@ def find_tracks(
 
 
 def check_distinct(folder: Path, tracks: Sequence[Track], names: Sequence[str], verb: str) -> None:
-    """Raise UserError if two tracks share a name; `verb` ('written as') completes the message."""
+    """Raise UserError if two tracks share a name; the message uses `verb`, such as 'written as'."""
     first: dict[str, Track] = {}
     for track, name in zip(tracks, names, strict=True):
         other = first.setdefault(name, track)
@@ -101,9 +101,10 @@ def check_output_folder(
 def polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
     """Return the signs (C, 1) to apply to the channels of each track before averaging them.
 
-    None leaves the channels unchanged. Signs are needed only where channels nearly cancel, as in a
-    stereo pair with one channel inverted: crosstalk could not be measured in their mean. Each
-    channel then takes the sign of its correlation with the loudest channel.
+    None means that a track's channels are left unchanged. Signs are needed only where channels
+    nearly cancel, as in a stereo pair with one channel inverted, because crosstalk could not be
+    measured in their mean. Each channel then takes the sign of its correlation with the loudest
+    channel.
     """
     signs: list[np.ndarray | None] = [None] * len(tracks)
     several = [j for j, track in enumerate(tracks) if track.num_channels > 1]

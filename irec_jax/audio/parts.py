@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Damaged(Exception):
-    """Error in the file being read, with the fault and its remedy but without the file name."""
+    """Error in a file, raised with the fault and the remedy but without the file name."""
 
     def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
         super().__init__(fault)
@@ -66,7 +66,7 @@ class Window(io.RawIOBase):
     def readinto(self, buffer) -> int:
         view, position = memoryview(buffer).cast("B"), self._position
         wanted = min(len(view), self._part.num_bytes - position)
-        if wanted <= 0:  # the position may be too large for the operating system
+        if wanted <= 0:  # seeking to a huge position could fail
             return 0
         data = bytearray(read_bytes(self._file, self._part.start + position, wanted))
         for patched, patch in self._part.patches:

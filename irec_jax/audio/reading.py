@@ -22,8 +22,8 @@ from irec_jax.audio.samples import BLOCK_SAMPLES, ChannelLevels, resample_pieces
 from irec_jax.errors import UserError
 from irec_jax.text import join_names
 
-#: Largest accepted sample, relative to full scale. Far larger samples are not audio, and their
-#: squares would overflow float32.
+#: Largest accepted absolute sample value, relative to full scale. Much larger values are not audio,
+#: and their squares would overflow float32.
 MAX_SAMPLE = 1e12
 
 
@@ -87,14 +87,14 @@ def blocks(
     Args:
         path, sample_rate_hz, mono, stream: see `read`.
         block_samples: block length after resampling.
-        channel: read this channel instead of the average.
+        channel: read this channel instead of averaging the channels.
         levels: object that measures the levels of the channels before they are averaged.
         notes: list to which remarks on the file are added after the last block, such as "damaged
             in places: 3 of 210 frames".
 
     Yields:
-        float32 (block_samples, C); the last block may be shorter. Joined together, the blocks equal
-        the result of `read`.
+        float32 (block_samples, C); the last block may be shorter. When concatenated, the blocks
+        equal the result of `read`.
 
     Raises:
         UserError: see `read`; damage within the file is reported when it is reached.
@@ -173,7 +173,7 @@ def _open(
 def _join(
     parts: Sequence[Part], open_part: Callable[..., tuple[Info, Iterator[np.ndarray]]]
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    """Return the common header of several parts, and their samples one part after the other."""
+    """Return the common header of several parts, and an iterator over all of their samples."""
     headers = []
     for part in parts:
         with contextlib.ExitStack() as stack:
@@ -181,7 +181,10 @@ def _join(
     forms = list(dict.fromkeys((h.sample_rate_hz, h.num_channels) for h in headers))
     if len(forms) > 1:
         differing = join_names([f"{rate} Hz with {channels} channels" for rate, channels in forms])
-        raise Damaged(f"consists of {len(parts)} joined files of {differing}", "split the file")
+        raise Damaged(
+            f"consists of {len(parts)} joined files in different formats ({differing})",
+            "split the file",
+        )
     lengths = [header.num_samples for header in headers]
     num_samples = None if None in lengths else sum(n or 0 for n in lengths)
 
@@ -254,7 +257,7 @@ def find(
         suffixes: suffixes in lower case, with the dot.
 
     Returns:
-        Each file once, in the order of ``paths``; the files of a folder are sorted by path.
+        Each file once, in the order of ``paths``; the files in a folder are sorted by path.
 
     Raises:
         UserError: a path does not exist, or a folder contains no audio files.

@@ -1,4 +1,4 @@
-"""Resampling and sample format conversion of NumPy arrays.
+"""Resampling and sample format conversion for NumPy arrays.
 
 Resampling uses soxr's 'HQ' quality. T samples at ``a`` Hz become exactly ``ceil(T * b / a)``
 samples at ``b`` Hz.
@@ -14,8 +14,8 @@ import soxr
 INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
-#: Channels cancel if the ratio of the energy of their mean to their mean energy is below this. In
-#: MUSDB18 the ratio is 0.43 or more, except in one stem with an inverted channel.
+#: Channels count as cancelling if the energy of their mean, divided by their mean energy, is below
+#: this value. In MUSDB18 this ratio is at least 0.43, except in one stem with an inverted channel.
 CANCELLATION = 0.1
 
 
@@ -23,8 +23,8 @@ class ChannelLevels:
     """Channel levels of a signal that is read in pieces.
 
     Attributes:
-        products: (C, C) sums of the products of channels; the channel energies are on the diagonal.
-        ranges: (C,) difference between the largest and smallest sample of each channel.
+        products: (C, C) inner products of channels; the diagonal contains the channel energies.
+        ranges: (C,) difference between the largest and smallest sample in each channel.
         cancel: whether averaging the channels would remove nearly all of their energy.
         loudest: index of the channel with the most energy.
     """

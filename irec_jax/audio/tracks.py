@@ -32,10 +32,10 @@ class Track:
 
     Attributes:
         path: path of the file.
-        sample_rate_hz, num_channels, num_samples: format of the file; ``num_samples`` is exact.
+        sample_rate_hz, num_channels, num_samples: properties of the file; ``num_samples`` is exact.
         file_name: name of the file to write.
-        format, subtype: soundfile's names of the container and encoding to write.
-        changed: whether the container or encoding differs from that of the file.
+        format, subtype: soundfile's names for the container and encoding to write.
+        changed: whether the container or encoding differs from the original file's.
     """
 
     path: Path
@@ -85,7 +85,7 @@ def open_track(path: Path) -> Track:
 
 
 def _coding(path: Path) -> tuple[str, str] | None:
-    """Return soundfile's names of a lossless container and its encoding; None for other files."""
+    """Return soundfile's names for a lossless container and its encoding; None for other files."""
     with open(path, "rb") as file:
         parts = containers.split(file)
         if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:

@@ -28,7 +28,7 @@ STAGING_NAME = ".irec.unfinished"
 # Bits per sample of the integer encodings.
 _BITS = {name: int(name[-2:]) for name in KEPT_SUBTYPES if name[-2:].isdigit()}
 _FLOAT_BITS = {"FLOAT": 32, "DOUBLE": 64}
-# The headers of wav files store sizes in 32 bits.
+# Wav headers store sizes in 32 bits.
 _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
@@ -41,8 +41,8 @@ def write(
         path: path of the file; its suffix (.wav, .flac, .ogg, .mp3 ...) determines the format.
         samples: float within [-1, 1] (clipped in integer files) or int16; (T,) or (T, C).
         sample_rate_hz: sample rate in Hz.
-        subtype: soundfile's name of the encoding: 'PCM_16', 'PCM_24', 'FLOAT' ...; None selects
-            the default of the format, 16 bits for wav and flac.
+        subtype: soundfile's name for the encoding: 'PCM_16', 'PCM_24', 'FLOAT' ...; None selects
+            the format's default, which is 16 bits for wav and flac.
 
     Raises:
         UserError: unknown suffix or subtype, missing folder, missing permission, or full disk.
@@ -109,8 +109,8 @@ def check_output_files(
         overwrite: allow existing files with these names to be replaced.
 
     Raises:
-        UserError: `out` is a file, one of the names is that of a folder or an input (or a link to
-            an input), or files with these names exist and `overwrite` is not set.
+        UserError: `out` is a file, one of the names denotes a folder, an input or a link to an
+            input, or files with these names exist and `overwrite` is not set.
     """
     real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
@@ -160,7 +160,7 @@ def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
             except OSError:  # some network file systems do not support locks
                 pass
             stack.callback(shutil.rmtree, hidden, ignore_errors=True)
-            for stale in hidden.iterdir():  # files of a killed process
+            for stale in hidden.iterdir():  # left by a killed process
                 stale.unlink()
             free = shutil.disk_usage(hidden).free
         except OSError as error:
@@ -248,8 +248,8 @@ def quantise(samples: np.ndarray, num_bits: int) -> tuple[np.ndarray, int]:
         num_bits: bits per sample, 16 to 32.
 
     Returns:
-        int32 samples in the upper ``num_bits`` bits, with the shape of ``samples``, and the number
-        of samples clipped by a step or more.
+        int32 samples with the shape of ``samples``, whose upper ``num_bits`` bits hold the values,
+        and the number of samples clipped by a step or more.
     """
     full_scale = 2.0 ** (num_bits - 1)
     scaled = np.rint(samples * full_scale, dtype=np.float64)

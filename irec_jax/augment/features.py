@@ -1,4 +1,4 @@
-"""Augmentation of the waveforms and features of a recogniser."""
+"""Augmentation of waveforms and features for recognisers."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,29 +18,31 @@ from irec_jax.errors import UserError
 class Augment:
     """Random recording conditions for waveforms, and SpecAugment masks (Park et al. 2019).
 
-    Masked features are replaced by the mean of the example. For details of the recording
-    conditions, see the functions of `augment.recording`.
+    Masked features are replaced by the mean of the example's features. For details of the recording
+    conditions, see the functions in `augment.recording`.
 
     Attributes:
-        mix: probability of adding another example of the batch to an example; the result has the
-            labels of both.
-        mix_db: range of the gain of the added example, drawn from -mix_db..0 dB.
+        mix: probability of adding another example from the batch to an example; the result has the
+            labels of both examples.
+        mix_db: largest attenuation of the added example in dB; its gain is drawn uniformly from
+            -mix_db..0.
         stretch, pitch_semitones: time stretch and pitch shift, which are independent of each other;
             see `augment.tempo.change_tempo`.
-        gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
+        gain_db: largest gain in dB; the gain is drawn uniformly from -gain_db..gain_db.
         polarity: whether to invert the sign of each example with a probability of 0.5.
         speed_semitones: largest change in speed, and thus in pitch, in semitones.
         distortion: probability of saturation.
         compression: probability of dynamic range compression.
-        equaliser_db: range of the gains of a random equaliser, drawn from
+        equaliser_db: largest gain of a random equaliser in dB; the gains are drawn uniformly from
             -equaliser_db..equaliser_db.
         band_limit: probability of a low-pass filter, and of a high-pass filter.
         room: probability of a synthetic room.
         noise_db: level of the strongest noise relative to the waveform; None for no noise.
-        num_time_masks: number of masked spans of frames.
-        time_mask_frames: maximum length of such a span; the minimum is 0.
-        num_mel_masks: number of masked spans of mel bands or frequency bins.
-        mel_mask_bands: maximum width of such a span; the minimum is 0.
+        num_time_masks: number of time masks.
+        time_mask_frames: maximum length of a time mask in frames; the minimum is 0.
+        num_mel_masks: number of frequency masks.
+        mel_mask_bands: maximum width of a frequency mask in mel bands or frequency bins; the
+            minimum is 0.
         sample_rate_hz: sample rate of the waveforms.
     """
 
@@ -98,12 +100,12 @@ class Augment:
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "batch classes"]]:
         """Mix some examples with their neighbours in the batch and combine the labels.
 
-        Batches are shuffled, so neighbours are random. Examples 2 i and 2 i + 1 of a device
-        are neighbours. A mixture has the same peak as the example before mixing.
+        Batches are shuffled, so neighbours are random. On each device, examples 2 i and 2 i + 1 are
+        neighbours. A mixture has the same peak as the example before mixing.
 
         Args:
-            keys: random key of each example.
-            waveforms: waveforms of the batch.
+            keys: one random key per example.
+            waveforms: waveforms in the batch.
             labels: labels of the waveforms, within 0..1.
             mask: 0 for padding examples, which are not added.
 
@@ -179,7 +181,7 @@ class Augment:
         """Check that the features have the axes that the masks apply to.
 
         Args:
-            axes: `axes` of the front end.
+            axes: the front end's `axes` attribute.
 
         Raises:
             UserError: an axis is missing.
@@ -200,12 +202,12 @@ class Augment:
         features: PyTree[Shaped[Array, "..."]],
         axes: Sequence[str] | None,
     ) -> PyTree[Shaped[Array, "..."]]:
-        """Mask random spans of the features of an example.
+        """Mask random spans in the features of an example.
 
         Args:
             key: random key.
-            features: features of an example; without masks they are returned unchanged.
-            axes: names of the axes of the features; see `FrontEnd`.
+            features: features of an example; if no masks are set, they are returned unchanged.
+            axes: names of the feature axes; see `FrontEnd`.
         """
         if not (self.num_time_masks or self.num_mel_masks):
             return features

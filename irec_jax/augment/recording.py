@@ -13,17 +13,18 @@ from jaxtyping import Float, PRNGKeyArray
 
 #: Equaliser frequencies in Hz; gains are interpolated between them on a logarithmic frequency axis.
 EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-#: Number of points at which gains are computed on a log-frequency axis, and its lowest frequency.
+#: Number of points at which gains are computed on a log-frequency axis, and the axis's lowest
+#: frequency.
 _NUM_GAINS, _LOWEST_HZ = 48, 20.0
-#: Length of a room response in seconds.
+#: Room response length in seconds.
 ROOM_S = 0.5
 _DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
 _LOW_PASS_HZ, _HIGH_PASS_HZ = (2500.0, 10_000.0), (40.0, 350.0)
 _DRIVE = (0.5, 8.0)
-#: Dynamic range compression: length in seconds of the frames whose level is measured, threshold
-#: relative to the loudest frame, and ratio.
+#: Dynamic range compression: frame length for measuring the level, in seconds; range of thresholds
+#: relative to the loudest frame; and range of ratios.
 _LEVEL_S, _THRESHOLD_DB, _RATIO = 0.02, (-40.0, -10.0), (2.0, 8.0)
-#: Level of the weakest noise, relative to the RMS of the clip.
+#: Level of the weakest noise in dB relative to the RMS of the clip.
 QUIETEST_DB = -60.0
 
 
@@ -45,16 +46,16 @@ def convolve(
         key: random key.
         waveform: input waveform.
         sample_rate_hz: sample rate of the waveform.
-        equaliser_db: range of the gains at `EQUALISER_HZ`, which are drawn uniformly from
+        equaliser_db: largest gain in dB; the gains at `EQUALISER_HZ` are drawn uniformly from
             -equaliser_db..equaliser_db.
-        band_limit: probability of a low-pass filter between 2.5 and 10 kHz, and, drawn separately,
-            of a high-pass filter between 40 and 350 Hz.
+        band_limit: probability of a low-pass filter with a cut-off between 2.5 and 10 kHz and,
+            independently, of a high-pass filter with a cut-off between 40 and 350 Hz.
         room: probability of a synthetic room: direct sound plus exponentially decaying noise with a
             reverberation time of 0.08 to 0.8 s and a level of -25 to 3 dB relative to the direct
             sound.
-        noise_db: level of the strongest noise relative to the RMS of the clip. Half of the clips
-            get noise with a level between -60 dB and `noise_db` and a random spectral slope. None
-            for no noise.
+        noise_db: level of the strongest noise in dB relative to the RMS of the clip. Half of the
+            clips get noise with a level between -60 dB and `noise_db` and a random spectral slope.
+            None for no noise.
     """
     keys = jax.random.split(key, 5)
     num_samples = waveform.shape[-1]
@@ -127,7 +128,7 @@ def compress_range(
 ) -> Float[Array, " samples"]:
     """Compress the dynamic range of a waveform, keeping its peak.
 
-    The level is the RMS of non-overlapping frames, in dB relative to the loudest one. Where it
+    The level is the RMS of non-overlapping frames, in dB relative to the loudest frame. Where it
     exceeds the threshold, the excess is divided by the ratio. The gain in dB is interpolated
     linearly between frame centres.
 
@@ -178,9 +179,9 @@ def change_speed(
 def _interpolation(
     grid: Float[np.ndarray, " points"], positions: Float[np.ndarray, " bins"]
 ) -> Float[np.ndarray, "points bins"]:
-    """Return the weights of linear interpolation; the first and last value hold beyond the grid.
+    """Return linear interpolation weights; the first and last values are kept beyond the grid.
 
-    On CPUs, a product with this matrix takes a fraction of the time that indexing takes.
+    On CPUs, multiplying by this matrix is much faster than indexing the gains.
     """
     distances = np.abs(np.clip(positions, grid[0], grid[-1]) - grid[:, None])
     return np.maximum(0.0, 1.0 - distances / (grid[1] - grid[0])).astype(np.float32)
@@ -189,7 +190,7 @@ def _interpolation(
 def _equaliser(
     key: PRNGKeyArray, log_hz: Float[np.ndarray, " points"], range_db: float
 ) -> Float[Array, " points"]:
-    """Return the logarithms of the gains of a random equaliser."""
+    """Return the log gains of a random equaliser."""
     bands = np.log(EQUALISER_HZ)
     gains_db = jax.random.uniform(key, bands.shape, minval=-range_db, maxval=range_db)
     return jnp.interp(log_hz, bands, gains_db) * (np.log(10.0) / 20.0)
@@ -198,7 +199,7 @@ def _equaliser(
 def _band_limit(
     key: PRNGKeyArray, log_hz: Float[np.ndarray, " points"], probability: float
 ) -> Float[Array, " points"]:
-    """Return the logarithms of the gains of random fourth-order low-pass and high-pass filters."""
+    """Return the log gains of random fourth-order low-pass and high-pass filters."""
     low_key, high_key, use_key = jax.random.split(key, 3)
     use = jax.random.bernoulli(use_key, probability, (2,))
     low, high = _log_uniform(low_key, _LOW_PASS_HZ), _log_uniform(high_key, _HIGH_PASS_HZ)
@@ -226,15 +227,15 @@ def _room(
 def _noise(
     key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], size: int, strongest_db: float
 ) -> Array:
-    """Return the spectrum of noise for a waveform with an RMS of 1; zero in half of the cases."""
+    """Return a noise spectrum for a waveform with an RMS of 1; in half of the cases it is zero."""
     use_key, level_key, slope_key, phase_key = jax.random.split(key, 4)
     level_db = jax.random.uniform(level_key, minval=QUIETEST_DB, maxval=strongest_db)
     slope = jax.random.uniform(slope_key, minval=-1.0, maxval=0.2)
     magnitudes = jnp.exp(slope * np.maximum(log_hz, np.log(50.0)))
     power = jnp.sum(jnp.square(magnitudes)) * (2.0 / float(size) ** 2)
     magnitudes = magnitudes * jax.lax.rsqrt(power) * 10.0 ** (level_db / 20.0)
-    # Phases of 45, 135, 225 or 315 degrees need no sine or cosine. A sample is the sum of thousands
-    # of components, so the noise is Gaussian all the same.
+    # Phases of 45, 135, 225 or 315 degrees need no sine or cosine. Each sample is the sum of
+    # thousands of components, so the noise is still Gaussian.
     bits = jax.random.bits(phase_key, log_hz.shape)
     parts = [jnp.where((bits >> position) & 1, np.sqrt(0.5), -np.sqrt(0.5)) for position in (0, 1)]
     use = jax.random.bernoulli(use_key)

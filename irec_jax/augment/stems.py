@@ -1,4 +1,4 @@
-"""Augmentation of the stems of a separator, before they are summed."""
+"""Augmentation of stems for separators, before the stems are summed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class StemAugment:
     stretching or shifting the mixture would not give exactly the sum of the augmented stems.
 
     Attributes:
-        gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
+        gain_db: largest gain in dB; the gain is drawn uniformly from -gain_db..gain_db.
         polarity: whether to invert the sign of each stem with a probability of 0.5.
-        mixture_polarity: whether to invert the sign of all stems of an example, and thus of its
+        mixture_polarity: whether to invert the sign of all stems in an example, and thus of its
             mixture, with a probability of 0.5. Features without phase are unaffected.
         reversal: whether to reverse each example in time with a probability of 0.5.
         stretch, pitch_semitones, whole_semitones: see `augment.tempo.change_tempo`.

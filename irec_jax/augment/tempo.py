@@ -18,7 +18,7 @@ SEMITONES = 12
 
 
 def check_tempo(stretch: Sequence[float], pitch_semitones: float) -> tuple[float, ...]:
-    """Return `augment.stretch` as a tuple; raise UserError if it or the shift is out of range."""
+    """Return `augment.stretch` as a tuple; raise UserError if it or the pitch shift is invalid."""
     if not 0 <= pitch_semitones <= SEMITONES:
         raise UserError(f"augment.pitch_semitones={pitch_semitones}: expected 0 to {SEMITONES}")
     if len(stretch) != 2 or not 0.5 <= stretch[0] <= stretch[1] <= 1:
@@ -45,9 +45,9 @@ def change_tempo(
         signals: input signals; the phase vocoder processes each of them separately.
         stretch: smallest and largest rate, within 0.5..1; at rate r the first r T samples are
             slowed down to T samples without changing their pitch.
-        pitch_semitones: range of the pitch shift (at most 12), drawn uniformly from
-            -pitch_semitones..pitch_semitones; the duration does not change.
-        whole_semitones: whether to draw only whole numbers of semitones.
+        pitch_semitones: largest pitch shift (at most 12); the shift is drawn uniformly from
+            -pitch_semitones..pitch_semitones and does not change the duration.
+        whole_semitones: whether to draw only whole semitones.
     """
     if stretch == (1.0, 1.0) and not pitch_semitones:
         return signals

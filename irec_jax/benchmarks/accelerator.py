@@ -11,8 +11,8 @@ compiled, and uses autocast to bfloat16 where irec-jax computes in bfloat16. The
 the fraction of the device's peak arithmetic rate and memory bandwidth that each step reaches.
 
 The `epochs` part trains Han's network, with validation and checkpoints, on 17,100 windows of random
-audio from 5,700 clips of 3 s (the size of IRMAS's training data). It compares storing the audio
-on the host and on the device, and running one step and several steps per call.
+audio from 5,700 three-second clips (the size of the IRMAS training set). It compares storing the
+audio on the host with storing it on the device, and running one step per call with running several.
 
 The results are written to `accelerator.json` and, as Markdown tables, to `accelerator.md` in the
 `--out` folder. `--shrink` uses small networks and inputs to check that everything runs; the
@@ -42,7 +42,7 @@ DTYPES = ("bfloat16", "float32")
 _SMALL_UNET: dict[str, Any] = dict(
     filters=(2, 3), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
 )
-#: Sizes of the full benchmark and of `--shrink`.
+#: Sizes for the full benchmark and for `--shrink`.
 SIZES: dict[str, dict[str, Any]] = {
     "full": dict(
         han=[dict(batch=512), dict(batch=128)],
@@ -126,7 +126,7 @@ def random_params(model: Any, features: np.ndarray) -> dict[str, Any]:
 
 
 def _torch_peers(row: Row, create: Callable[[], Any], loss: Any, *batch: Any, sizes: dict):
-    """Return PyTorch's steps; the row's note names any steps that failed."""
+    """Return PyTorch's training steps; the row's note lists the steps that failed."""
     peers, row.note = networks.torch_peers(
         create, loss, *batch, bfloat16=row.dtype == "bfloat16", updates=sizes["updates"]
     )
@@ -294,7 +294,7 @@ PARTS: dict[str, tuple[str, Callable[[Row, dict, dict], None], tuple[str, ...]]]
 
 
 def part_rows(name: str, sizes: dict) -> Iterator[tuple[Row, dict]]:
-    """Yield an empty row and the case for each case and dtype of a part."""
+    """Yield an empty row and its case for each combination of case and dtype in a part."""
     description, _, dtypes = PARTS[name]
     dtypes = dtypes[: sizes["types"]]
     key = {"log_mel": "clips"}.get(name, name)
@@ -330,7 +330,7 @@ def noted(set_note: Callable[[str], None]) -> Iterator[None]:
 
 
 def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row], list[dict]]:
-    """Measure parts and print each result as soon as it is available."""
+    """Measure the named parts and print each result as soon as it is available."""
     rows, trainings = [], []
     for name in [name for name in PARTS if name in names]:
         for row, case in part_rows(name, sizes):
@@ -352,7 +352,7 @@ def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row
 def measure_epochs(sizes: dict, deadline: Deadline) -> list[dict]:
     """Time training for several audio placements and numbers of steps per call."""
     results = []
-    chosen = None if jax.default_backend() != "cpu" else 2  # on the CPU, None would choose 1
+    chosen = None if jax.default_backend() != "cpu" else 2  # on the CPU, None would mean 1
     for placement, steps_per_call in (("device", chosen), ("device", 1), ("host", 1)):
         result: dict[str, Any] = {"placement": placement, "steps_per_call": steps_per_call}
         if deadline.passed:

@@ -1,4 +1,4 @@
-"""BSS-Eval (v3, sources, 512 taps) of nine 30-s sources at 44.1 kHz, compared with mir_eval.
+"""BSS-Eval (v3, sources, 512 taps) on nine 30-s sources at 44.1 kHz, compared with mir_eval.
 
     python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
 
@@ -44,7 +44,7 @@ def make_sources(num_sources: int, seconds: float) -> np.ndarray:
 
 
 def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
-    """Synthesise a noise burst and partials up to 18 kHz; higher ones are softer and shorter."""
+    """Synthesise a noise burst and partials up to 18 kHz; high partials are softer and shorter."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
     for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):
@@ -64,7 +64,7 @@ def make_estimates(sources: np.ndarray) -> np.ndarray:
 
 
 def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Return mir_eval's SDR, SIR and SAR in dB (3, J); requires mir_eval before version 0.9."""
+    """Return mir_eval's SDR, SIR and SAR in dB (3, J); requires a mir_eval version before 0.9."""
     separation = timing.import_peer("mir_eval.separation")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # removed in 0.9
@@ -72,7 +72,10 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
-    """Return the maximum deviation of scores below `LIMIT_DB`, above which rounding dominates."""
+    """Return the maximum deviation from expected scores below `LIMIT_DB`.
+
+    At higher expected scores, rounding dominates.
+    """
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB
     return float(np.abs(scores[below] - expected[below]).max(initial=0.0))
@@ -84,7 +87,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         sources=(9, 1, "number of sources"),
         seconds=(30.0, 0.1, "length of each source in seconds"),
-        rounds=(5, 1, "number of rounds of our implementation"),
+        rounds=(5, 1, "number of rounds for our implementation"),
     )
     if options.seconds > 600:
         raise UserError(f"--seconds={options.seconds}: expected 600 or less")

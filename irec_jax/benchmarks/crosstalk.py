@@ -1,4 +1,4 @@
-"""Crosstalk reduction in 14 tracks of 3 minutes at 48 kHz, compared with Seipel's method.
+"""Crosstalk reduction in 14 three-minute tracks at 48 kHz, compared with Seipel's method.
 
     python -m irec_jax.benchmarks.crosstalk [--tracks=14] [--seconds=180] [--rounds=3]
 
@@ -14,7 +14,7 @@ in alternation in one process.
 
 The benchmark first prints how far NumPy's weights deviate from ours after a few identical steps. A
 table then lists the median and minimum times of each implementation. The last lines show our total
-time and how many times as long NumPy takes.
+time and the ratio of NumPy's total time to ours.
 
 **Files.** `irec_jax.systems.debleeder` is timed on a folder of 24-bit WAV files, including reading,
 analysis, reduction and writing. The first run also includes compilation. The speed is the duration
@@ -40,7 +40,7 @@ from irec_jax.systems.debleeder import debleed
 
 SAMPLE_RATE_HZ = 48_000
 MAX_CROSSTALK = 0.25
-#: Duration of the music; longer recordings repeat it.
+#: Duration of the generated music in seconds; longer recordings repeat the music.
 MUSIC_S = 15.0
 #: Number of steps after which NumPy's weights are compared with ours.
 NUM_COMPARED_STEPS = 5
@@ -74,7 +74,7 @@ def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
-    """Return the gradient for one target: a single row of the result of `target_by_target`."""
+    """Return the gradient for one target, which is one row of the `target_by_target` result."""
     return -2 * (flat @ (flat[target] - weights[target] @ flat))
 
 
@@ -86,7 +86,10 @@ def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def in_blocks(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the same gradients, computed in blocks so that the residuals stay in the caches."""
+    """Return the same gradients as `target_by_target`, computed block by block.
+
+    The blocks are small enough for the residuals to stay in the caches.
+    """
     starts = range(0, flat.shape[1], _BLOCK_VALUES)
     blocks = (all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
     return functools.reduce(np.add, blocks)
@@ -153,7 +156,7 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     for name, median in medians.items():
         total = f" per iteration; x {num_steps} = {totals[name]:.1f} s" if name in totals else ""
         lines.append(f"{name:28} {median:10.5f} s {min(seconds[name]):10.5f} s{total}")
-    lines.append(f"{num_steps} iterations of momentum; NumPy's totals are extrapolated")
+    lines.append(f"{num_steps} momentum iterations; NumPy's totals are extrapolated")
     for solver in ("momentum", "nnls"):
         ours = medians["ours, Gram matrix"] + medians[f"ours, {solver}"]
         ratios = ", ".join(f"{name} {total / ours:.0f} x" for name, total in totals.items())
@@ -167,7 +170,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         tracks=(14, 2, "number of tracks"),
         seconds=(180.0, 1, "length of the recording in seconds"),
-        rounds=(3, 1, "number of rounds of each implementation, and number of runs on files"),
+        rounds=(3, 1, "number of rounds per implementation, and number of runs on files"),
     )
 
     spots = make_spots(options.tracks, options.seconds)

@@ -1,4 +1,4 @@
-"""Time per training epoch of Han's network on a synthetic dataset the size of IRMAS."""
+"""Time per training epoch for Han's network on a synthetic dataset the size of IRMAS."""
 
 import functools
 import statistics
@@ -21,7 +21,7 @@ from irec_jax.training.logging import Logger
 
 
 def synthetic_clips(num_clips: int, num_samples: int, num_classes: int) -> data.Clips:
-    """Return clips of noise with one label each."""
+    """Return noise clips with one label each."""
     rng = np.random.default_rng(0)
     audio = rng.integers(-20_000, 20_000, (num_clips, num_samples)).astype(np.int16)
     names = np.array([f"clip {i}" for i in range(num_clips)])

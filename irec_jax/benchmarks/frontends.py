@@ -1,12 +1,12 @@
-"""Log-mel spectrograms of 64 clips of 3 s at 22.05 kHz on the CPU, compared with other libraries.
+"""Log-mel spectrograms of 64 three-second clips on the CPU, compared with other libraries.
 
     python -m irec_jax.benchmarks.frontends [--rounds=15]
 
 The implementations are our `log_mel` front end under jit, librosa (batched and clip by clip),
-torch.stft followed by the mel filterbank, and nnAudio. All of them use a frame length of 1,024, a
-hop length of 512, 128 mel bands, magnitudes, the natural logarithm and librosa's 1 + floor(T / hop)
-centred frames. Below the times, a table lists the maximum deviation of each implementation from
-librosa in float64.
+torch.stft followed by the mel filterbank, and nnAudio. All of them use a sample rate of 22.05 kHz,
+a frame length of 1,024, a hop length of 512, 128 mel bands, magnitudes, the natural logarithm and
+librosa's 1 + floor(T / hop) centred frames. Below the times, a table lists the maximum deviation of
+each implementation from librosa in float64.
 """
 
 from collections.abc import Callable
@@ -39,9 +39,10 @@ def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
 
 
 def implementations(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Return a dict of functions that compute the log-mel spectrograms of waveforms (B, T).
+    """Return a dict from implementation name to a function that computes log-mel spectrograms.
 
-    Ours returns (B, frames, num_mels), the others (B, num_mels, frames).
+    All functions use the given waveforms (B, T). Our function returns (B, frames, num_mels); the
+    others return (B, num_mels, frames).
     """
     torch = timing.import_peer("torch")
     features = timing.import_peer("nnAudio.features")

@@ -1,4 +1,4 @@
-"""Griffin-Lim on 8 clips of 3 s at 44.1 kHz on the CPU, compared with librosa.
+"""Griffin-Lim on eight 3-s clips at 44.1 kHz on the CPU, compared with librosa.
 
     python -m irec_jax.benchmarks.griffin_lim [--clips=8] [--seconds=3] [--iterations=32]
         [--rounds=5]
@@ -6,7 +6,7 @@
 The implementations are ours under jit, librosa on the full batch, and librosa clip by clip. Each
 starts from the magnitudes of melodies (frame length 4,096, hop length 1,050) and random phases, and
 runs the same fast Griffin-Lim iterations with momentum 0.99. Below the times, a table lists the
-spectral convergence || |X| - S || / || S || of the worst clip in dB, where S contains the given
+spectral convergence || |X| - S || / || S || in dB for the worst clip, where S contains the given
 magnitudes and X is the STFT of the result.
 """
 
@@ -40,7 +40,7 @@ def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
 def implementations(
     magnitudes: np.ndarray, *, num_samples: int, num_iterations: int
 ) -> dict[str, Callable[[], np.ndarray | jax.Array]]:
-    """Return a dict of functions that reconstruct signals (B, T) from the magnitudes."""
+    """Return a dict from implementation name to a function that reconstructs signals (B, T)."""
     on_jax = jax.device_put(magnitudes, jax.devices("cpu")[0])
     transposed = np.ascontiguousarray(magnitudes.swapaxes(-1, -2))
 
@@ -63,7 +63,7 @@ def implementations(
 
 
 def convergence_db(signals: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-    """Return the spectral convergence || |X| - S || / || S || of each signal in dB: (B,)."""
+    """Return each signal's spectral convergence || |X| - S || / || S || in dB: (B,)."""
     reached = np.asarray(stft.magnitude(stft.stft(signals, **FRAMING)), np.float64)
     error = np.sum(np.square(reached - magnitudes), axis=(-2, -1))
     return 10 * np.log10(error / np.sum(np.square(magnitudes, dtype=np.float64), axis=(-2, -1)))

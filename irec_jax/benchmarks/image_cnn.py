@@ -1,9 +1,9 @@
-"""Training step of Goel's networks B1 to B4 on the CPU, compared with PyTorch in channels_last.
+"""Training steps of Goel's networks B1 to B4 on the CPU, compared with PyTorch in channels_last.
 
     python -m irec_jax.benchmarks.image_cnn [--nets b1 b2 b3 b4] [--batch 64] [--rounds 20]
 
 A step consists of the forward pass with dropout, the loss (softmax cross-entropy), the backward
-pass and the Adam update, on images of 150 x 150 pixels in 5 classes. PyTorch's images have three
+pass and the Adam update, on images with 150 x 150 pixels and 5 classes. PyTorch's images have three
 identical channels, as in Goel's paper; ours have one. Both frameworks start from the same weights;
 before timing, the benchmark checks that they compute the same loss without dropout. `--no_dropout`
 times the step without dropout.
@@ -21,7 +21,7 @@ SIZE, NUM_CLASSES = 150, 5
 
 
 def torch_layers(model: image_cnn.ImageCNN) -> list:
-    """Return the layers of the network as PyTorch modules."""
+    """Return the network's layers as PyTorch modules."""
     torch = networks.import_torch()
     modules, num_inputs, size = [], model.input_channels, SIZE
     for layer in image_cnn.NETS[model.net]:

@@ -1,4 +1,4 @@
-"""Training steps of networks in JAX and PyTorch, starting from the same weights.
+"""Network training steps in JAX and PyTorch, starting from the same weights.
 
 Ratios are PyTorch's median time divided by ours. A ratio above 1 means that ours is faster.
 """
@@ -39,13 +39,13 @@ class Implementation(NamedTuple):
 
 
 def init_variables(model: nn.Module, features: np.ndarray) -> dict[str, Any]:
-    """Return the initial variables of a network for inputs with the shape of `features`."""
+    """Return a network's initial variables for inputs with the shape of `features`."""
     init = jax.jit(model.init, static_argnames="train")
     return init(jax.random.key(0, impl="rbg"), features, train=False)
 
 
 class Training(NamedTuple):
-    """Our training step of a network on one batch, mapped over one device.
+    """Our training step for a network on one batch, mapped over one device.
 
     Attributes:
         loss: function that returns the mean loss with the initial weights, without dropout.
@@ -67,13 +67,13 @@ def create_training(
     labels: np.ndarray,
     model_state: Mapping[str, Any] | None = None,
 ) -> Training:
-    """Return our training step with Adam.
+    """Return our training step, which updates the parameters with Adam.
 
     Args:
         model, params: the network and its initial parameters.
         loss_of: function that maps outputs and labels to the loss of each example.
         features, labels: the batch, which is the same in every step.
-        model_state: other variables of the network, such as running statistics.
+        model_state: the network's other variables, such as running statistics.
     """
     model_state = dict(model_state or {})
     optimizer = optax.with_extra_args_support(optax.adam(LEARNING_RATE))
@@ -145,7 +145,7 @@ def torch_sequential(layers: list, params: dict) -> Any:
 
     Args:
         layers: modules in the order in which they are applied.
-        params: Flax parameters Conv_0 ... and Dense_0 ..., in the order of the layers.
+        params: Flax parameters Conv_0 ... and Dense_0 ..., in layer order.
     """
     torch = import_torch()
     for kind, module_class, axes in (
@@ -170,18 +170,18 @@ def torch_step(
     compiled: bool = False,
     updates: int = 1,
 ) -> Implementation:
-    """Return the training step of a PyTorch module with Adam, in channels_last.
+    """Return an Adam training step for a PyTorch module in channels_last.
 
     Args:
         model: module with its initial weights.
         loss_of: function that maps outputs and labels to the mean loss.
         features: float32 images (batch, channels, height, width), converted to channels_last, or
             an array with a different number of axes, used as is.
-        labels: float32 labels of the batch.
+        labels: the batch's float32 labels.
         device: PyTorch's name for the device.
         bfloat16: compute with autocast to bfloat16; the loss stays float32.
         compiled: compile the module with `torch.compile`.
-        updates: number of updates per call; the call returns the loss of the last one.
+        updates: number of updates per call; the call returns the loss of the last update.
     """
     torch = import_torch()
     layout = dict(memory_format=torch.channels_last) if features.ndim == 4 else {}
@@ -231,8 +231,8 @@ def torch_peers(
         loss_of, features, labels, bfloat16, updates: see `torch_step`.
 
     Returns:
-        The steps of the eager and the compiled module by name, and a note about failed steps. The
-        steps and the note are empty if PyTorch is not installed or does not support the device.
+        The steps for the eager and the compiled module, by name, and a note about failed steps.
+        Both are empty if PyTorch is not installed or does not support the device.
     """
     try:
         torch = import_torch()
@@ -241,7 +241,7 @@ def torch_peers(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != ("cpu" if jax.default_backend() == "cpu" else "cuda"):
         return {}, ""
-    # XLA also computes float32 products in TF32.
+    # XLA also computes float32 products in TF32, so PyTorch is allowed to do the same.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     peers: dict[str, Callable[[], float]] = {}
     notes = []
@@ -258,10 +258,10 @@ def torch_peers(
 
 
 def check_losses(losses: Mapping[str, float]) -> None:
-    """Check that all implementations compute the same loss as ours.
+    """Check that all implementations compute the same loss.
 
     Raises:
-        UserError: if a loss differs.
+        UserError: if a loss differs from ours.
     """
     ours = losses[OURS]
     for name, loss in losses.items():
@@ -270,12 +270,12 @@ def check_losses(losses: Mapping[str, float]) -> None:
 
 
 def compare(title: str, implementations: Mapping[str, Implementation], *, num_rounds: int) -> None:
-    """Time the steps and print the losses, a table of times and the ratio.
+    """Time the steps; print the losses, a table of times and the ratio of PyTorch's time to ours.
 
     Args:
-        title: name of the network and batch size.
+        title: network name and batch size.
         implementations: implementations by name, including `OURS` and `PEER`.
-        num_rounds: number of rounds of each implementation.
+        num_rounds: number of rounds per implementation.
 
     Raises:
         UserError: if the losses differ.

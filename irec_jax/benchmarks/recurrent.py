@@ -7,8 +7,8 @@ The first command times the gradient of the loss for networks on 294 chunks of 3
 50 units, 5 classes; batches of 64) and for an LSTM on 66,150 single samples (1.5 s; 22 units, 11
 classes; batches of 2 and 16). Both frameworks use the same weights; before timing, the benchmark
 checks that they compute the same loss. PyTorch's GRU applies the reset gate after the recurrent
-product, ours before it. The recurrent kernel of the candidate is therefore set to zero, which makes
-the two equivalent without changing the amount of work. On single samples, PyTorch is also timed
+product, ours before it. The candidate's recurrent kernel is therefore set to zero, which makes both
+GRUs equivalent without changing the amount of work. On single samples, PyTorch is also timed
 with one thread, because several threads slow it down. The ratio is PyTorch's median time divided by
 ours.
 
@@ -34,7 +34,7 @@ from irec_jax.benchmarks import networks, timing
 from irec_jax.errors import UserError
 
 OURS, PEER, PEER_ONE_THREAD = networks.OURS, "PyTorch", "PyTorch, one thread"
-#: Networks on chunks: name -> arguments of the model.
+#: Networks on chunks: name -> model arguments.
 CHUNKED: dict[str, dict[str, Any]] = {
     name: dict(cell=name.lower()) for name in ("RNN", "LSTM", "GRU")
 }
@@ -45,12 +45,12 @@ LONG_STEPS, LONG_BATCHES = 66_150, (2, 16)
 RAW_WAVEFORM = dict(num_classes=11, hidden=(22,), dense=(2048, 32, 1024), activation="lrelu_0.01")
 _GIB = 1 << 30
 
-#: Initial loss, and a function that computes the loss and its gradient.
+#: Pair of the initial loss and a function that computes the loss and its gradient.
 Implementation = tuple[float, Callable[[], float]]
 
 
 def random_params(model, steps: np.ndarray) -> dict:
-    """Return random weights scaled as in Keras; the recurrent kernel of a GRU's candidate is 0."""
+    """Return random weights scaled as in Keras; a GRU candidate's recurrent kernel is zero."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), steps[:1], train=False))["params"]
     rng = np.random.default_rng(0)
 
@@ -99,7 +99,7 @@ def torch_gradient(
 
     def loss():
         last = recurrent(inputs)[1]
-        last = last[0] if model.cell == "lstm" else last  # (hidden state, cell state)
+        last = last[0] if model.cell == "lstm" else last  # LSTM: (hidden state, cell state)
         return torch.nn.functional.cross_entropy(classifier(torch.cat(list(last), -1)), targets)
 
     def call() -> float:
@@ -117,7 +117,7 @@ def torch_gradient(
 def torch_weights(cell: str, layer: dict) -> dict[str, np.ndarray]:
     """Return the weights of a layer under PyTorch's names, with gates in rows and a zero bias_hh.
 
-    PyTorch's GRU orders its gates r, z, n, and its z corresponds to 1 - z here.
+    PyTorch's GRU orders its gates r, z, n, and its z corresponds to our 1 - z.
     """
     arrays = {
         "weight_ih": layer["kernel"].T,
@@ -135,12 +135,16 @@ def torch_weights(cell: str, layer: dict) -> dict[str, np.ndarray]:
 def implementations(
     batch: int, num_steps: int, num_inputs: int, *, peers: tuple[str, ...] = (PEER,), **settings
 ) -> dict[str, Callable[[], float]]:
-    """Return a dict of functions that compute the gradient, after comparing their losses.
+    """Check that all implementations agree on the loss; return a gradient function for each.
 
     Args:
         batch, num_steps, num_inputs: shape of the inputs.
         peers: implementations to compare with: `PEER`, `PEER_ONE_THREAD` or both.
-        **settings: arguments of the model.
+        **settings: model arguments.
+
+    Returns:
+        A dict from implementation name to a function that computes the loss and its gradient and
+        returns the loss.
 
     Raises:
         UserError: if the losses differ.
@@ -162,7 +166,7 @@ def implementations(
 
 
 def compare(title: str, calls: dict, *, num_rounds: int, num_warm_up: int, goal: int) -> None:
-    """Time the implementations and print a table and the ratios."""
+    """Time the implementations; print a table of times and each peer's time relative to ours."""
     seconds = timing.alternate(calls, num_rounds=num_rounds, num_warm_up=num_warm_up)
     print(timing.table(seconds, ours=OURS))
     for name in list(calls)[1:]:
@@ -172,7 +176,7 @@ def compare(title: str, calls: dict, *, num_rounds: int, num_warm_up: int, goal:
 
 
 def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
-    """Return the time of one gradient of `RAW_WAVEFORM` in seconds, after a warm-up call."""
+    """Return the seconds that one `RAW_WAVEFORM` gradient takes after a warm-up call."""
     model = models.create("recurrent", **RAW_WAVEFORM)
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((batch, num_steps, 1), np.float32)
@@ -194,10 +198,10 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 
 
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
-    """Compute two gradients in a new process; return the seconds per gradient and peak memory.
+    """Return the seconds per gradient and the peak resident memory in bytes.
 
-    The peak memory is the resident memory in bytes. A new process is needed because the peak of the
-    current process would include memory that it used earlier.
+    A new process computes a warm-up gradient and a timed gradient. The current process cannot be
+    used, because its peak would include memory that it used earlier.
 
     Raises:
         UserError: if the process fails.
@@ -213,14 +217,14 @@ def measure(batch: int, num_steps: int) -> tuple[float, int]:
 
 
 def print_measurement(batch: int, num_steps: int) -> None:
-    """Print the seconds per gradient and the peak resident bytes of this process, for `measure`."""
+    """Print the seconds per gradient and this process's peak resident bytes for `measure`."""
     seconds = time_raw_waveform_gradient(batch, num_steps)
     unit = 1 if sys.platform == "darwin" else 1024
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def print_memory(batch: int, lengths: Sequence[int]) -> None:
-    """Print a table of the peak memory by length; each length is measured in a new process."""
+    """Print a table of peak memory by length, measuring each length in a new process."""
     print(f"gradient of the LSTM network on single samples, batch {batch}")
     print(f"{'steps':>12} {'peak':>12} {'growth':>8} {'seconds':>9}")
     before = None

@@ -1,9 +1,9 @@
-"""Work of compiled programs, and the fractions of a device's peak rates that they reach.
+"""Work done by compiled programs, and the fractions of a device's peak rates that they reach.
 
-The floating-point operations and bytes of a program come from XLA's cost analysis, which counts the
-body of a loop only once and omits some library calls. If the matrix products in the jaxpr, counted
-once per loop iteration, need more operations than that, these operations are reported instead. The
-bytes of programs with loops are reported as unknown.
+A program's floating-point operations and bytes come from XLA's cost analysis, which counts a loop
+body only once and omits some library calls. If the matrix products in the jaxpr, counted once per
+loop iteration, need more operations than that, their number of operations is reported instead. For
+programs with loops, the bytes are reported as unknown.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ def find_peak(device_kind: str) -> Peak | None:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Floating-point operations and bytes accessed per call of a program; None if unknown."""
+    """Floating-point operations and bytes accessed per program call; None if unknown."""
 
     flops: float | None = None
     bytes: float | None = None
@@ -90,7 +90,7 @@ class Work:
 
 
 def count_work(function: Callable, *arguments: Any) -> tuple[Any, Work]:
-    """Compile a jitted or mapped function; return the result and its work on one device."""
+    """Compile a jitted or mapped function; return it with its work on one device."""
     compiled: Any = function.lower(*arguments).compile()  # pyright: ignore[reportFunctionMemberAccess]
     costs = compiled.cost_analysis() or {}
     costs = costs[0] if isinstance(costs, list | tuple) else costs
@@ -102,7 +102,7 @@ def count_work(function: Callable, *arguments: Any) -> tuple[Any, Work]:
 
 @dataclasses.dataclass
 class Row:
-    """One row of the table.
+    """One row of the results table.
 
     Attributes:
         name: description of the step.
@@ -110,7 +110,7 @@ class Row:
         examples: number of examples per step.
         seconds: median time of a step in seconds; None if the step failed or was not measured.
         minimum_s: minimum time of a step in seconds.
-        work: work of a step.
+        work: work per step.
         peers: seconds per step of other implementations, by name.
         note: reason for a failure, or a remark.
     """
@@ -154,7 +154,7 @@ def time_calls(
 
     Args:
         calls: functions by name; each returns when its results are ready.
-        updates: steps per call.
+        updates: number of steps per call.
         rounds: number of rounds, at least one.
         budget_s: no further round starts after this many seconds.
 
@@ -178,8 +178,8 @@ def measure_ceilings(size: int, *, rounds: int = 5) -> dict[str, float]:
     """Measure the rates of large matrix products (FLOP/s, by dtype) and of a copy (bytes/s).
 
     Args:
-        size: number of rows and columns of the matrices.
-        rounds: number of timed calls of each operation; the fastest one counts.
+        size: number of rows and columns in each matrix.
+        rounds: number of timed calls per operation; the fastest call counts.
     """
     ceilings = {}
     for dtype in ("bfloat16", "float32"):

@@ -1,4 +1,4 @@
-"""Time of a training step on several devices and processes, measured and modelled.
+"""Measured and modelled times of a training step on several devices and processes.
 
     python -m irec_jax.benchmarks.scaling [--devices 1 2 4 8] [--processes 1 2 4]
         [--batch 64 256] [--width 64 1024] [--rounds 10]
@@ -40,7 +40,7 @@ NETWORKS = {
     "Ligtenberg's U-Net": 11_984_626,
     "FFT network of Vazonis et al.": 40_188_107,
 }
-#: Bandwidths of the links between machines in Gb/s.
+#: Link bandwidths between machines in Gb/s.
 LINKS_GBIT = (100, 400)
 #: Assumed latency of one hop between machines in seconds.
 HOP_S = 10e-6
@@ -53,15 +53,15 @@ def ring_hops(num_members: int) -> int:
 
 
 def ring_share(num_members: int) -> float:
-    """Return the number of bytes that each member of a ring sends per byte of the array."""
+    """Return the number of bytes that each ring member sends per byte of the array."""
     return 2 * (num_members - 1) / num_members
 
 
 def all_reduce_s(num_bytes: float, num_members: int, *, bandwidth: float, hop_s: float) -> float:
-    """Return the time of a ring all-reduce in seconds.
+    """Return the time that a ring all-reduce takes, in seconds.
 
     Args:
-        num_bytes: size of the array.
+        num_bytes: size of the array in bytes.
         num_members: number of devices or machines in the ring.
         bandwidth: bytes per second from each member to the next.
         hop_s: latency of a message in seconds.
@@ -87,10 +87,10 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class StepModel:
-    """Time of a training step as a sum of six parts.
+    """Model of the training-step time as a sum of six terms.
 
     Attributes:
-        call_s: fixed overhead of a call, in seconds.
+        call_s: fixed overhead per call, in seconds.
         product_s: seconds per example and parameter on one core.
         device_hop_s: seconds per hop of the all-reduce between the devices of a process.
         device_byte_s: seconds per byte of a device's gradients in that all-reduce on one core.
@@ -130,11 +130,11 @@ def _terms(setting: Setting, cores: int) -> np.ndarray:
 
 
 def fit(seconds: dict[Setting, float], *, cores: int) -> StepModel:
-    """Fit the model to measured times: non-negative least squares of the relative errors.
+    """Fit the model to measured times by non-negative least squares on the relative errors.
 
     Args:
         seconds: measured time of a step in each setting.
-        cores: number of cores of the measured machine.
+        cores: number of cores on the machine where the times were measured.
     """
     terms = np.array([_terms(setting, cores) for setting in seconds])
     values = np.array(list(seconds.values()))
@@ -153,9 +153,9 @@ def efficiency(
 
     Args:
         compute_s: time of a step without all-reduce, in seconds.
-        num_bytes: size of the gradients.
+        num_bytes: size of the gradients in bytes.
         num_machines: number of machines, each with one link.
-        gbit: bandwidth of a link in Gb/s.
+        gbit: link bandwidth in Gb/s.
         hop_s: latency of a message in seconds.
     """
     reduce_s = all_reduce_s(num_bytes, num_machines, bandwidth=gbit * 1e9 / 8, hop_s=hop_s)
@@ -166,8 +166,8 @@ def train_child(settings: Sequence[Setting], rounds: int, out: str) -> None:
     """Train with each setting in this process.
 
     All settings have the same number of processes, each of which calls this function. For each
-    setting, process 0 writes to `out` the seconds of each round, and the parameters (2, N) before
-    and after the first three steps.
+    setting, process 0 saves the seconds per round, and the parameters (2, N) before and after the
+    first three steps, in the file `out`.
     """
     import jax
 
@@ -185,7 +185,7 @@ def train_child(settings: Sequence[Setting], rounds: int, out: str) -> None:
 
 
 def _train(setting: Setting, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the seconds of each round and the parameters; see `train_child`."""
+    """Return the seconds per round and the parameters; see `train_child`."""
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
@@ -238,7 +238,7 @@ def _train(setting: Setting, rounds: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(settings: Sequence[Setting], *, rounds: int) -> list[tuple[float, np.ndarray]]:
-    """Measure steps in new processes; all settings have the same number of processes.
+    """Measure steps in new processes; all settings must have the same number of processes.
 
     Returns:
         For each setting, the minimum time of a step in seconds, and the parameters (2, N) before
@@ -289,7 +289,7 @@ def measure_all(
     *,
     rounds: int,
 ) -> tuple[dict[Setting, float], dict[Setting, float]]:
-    """Return the time of a step in seconds and the deviation of the update, by setting.
+    """Return the seconds per step and the deviation of the update, by setting.
 
     The deviation is the largest difference between a parameter and its value after training on one
     device, relative to the largest update of any parameter.
@@ -328,7 +328,7 @@ def measured_table(
 
 
 def all_reduce_table(num_machines: int = 128) -> str:
-    """Return the all-reduce times of float32 gradients as a Markdown table."""
+    """Return the all-reduce times for float32 gradients as a Markdown table."""
     links = [f"{gbit} Gb/s" for gbit in LINKS_GBIT]
     lines = [
         f"| network | gradients | checkpoint with Adam | {' | '.join(links)} |",
@@ -348,7 +348,7 @@ def all_reduce_table(num_machines: int = 128) -> str:
 
 
 def efficiency_table(compute_s: Sequence[float] = (0.003, 0.03, 0.3)) -> str:
-    """Return the efficiency of weak scaling as a Markdown table."""
+    """Return the weak-scaling efficiency as a Markdown table."""
     machines = (2, 16, 128)
     lines = [
         "| network | link | time of a step on one machine | "
@@ -378,7 +378,7 @@ def main(arguments: list[str]) -> None:
         batch=([64, 256], 1, "global batch sizes, divisible by all --devices and --processes"),
         width=([64, 1024], 1, "units per hidden layer of the network"),
         rounds=(10, 1, "number of timed steps per setting"),
-        paper=(False, None, "print only the tables of the model"),
+        paper=(False, None, "print only the model's tables"),
         child=([0], None, argparse.SUPPRESS),
         out=("", None, argparse.SUPPRESS),
     )

@@ -1,4 +1,4 @@
-"""Interleaved timing of implementations, and command-line options of the benchmarks."""
+"""Interleaved timing of implementations, and command-line options for the benchmarks."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 from irec_jax.errors import UserError
 
 #: Help text of the ``--rounds`` option.
-ROUNDS = "number of rounds of each implementation"
+ROUNDS = "number of rounds per implementation"
 
 
 def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
@@ -34,10 +34,10 @@ def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
 def parse_options(
     name: str, arguments: Sequence[str], **options: tuple[Any, Any, str]
 ) -> argparse.Namespace:
-    """Parse the command-line options of a benchmark.
+    """Parse a benchmark's command-line options.
 
     Args:
-        name: name of the benchmark's module.
+        name: name of the benchmark module.
         arguments: the command-line arguments.
         **options: default, limit and help text of each option. The default determines the type: a
             list means one or more values, and False means a flag. The limit is the minimum, a tuple
@@ -90,7 +90,7 @@ def cpu_model() -> str:
 
 
 def environment(packages: Iterable[str]) -> str:
-    """Return the versions of packages, the processor and the number of threads on one line."""
+    """Return the package versions, the processor and the number of threads on one line."""
     versions = []
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -105,16 +105,16 @@ def alternate(
 
     Each timed call follows a pause of 20 ms, which lets the threads of the previous implementation
     stop spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX
-    and PyTorch on two idle cores, neither made a measurable difference.)
+    and PyTorch on two idle cores, neither the pause nor the call made a measurable difference.)
 
     Args:
         calls: functions by name; each returns when its result is ready.
-        num_rounds: number of rounds, each with one timed call of every implementation.
-        num_warm_up: number of untimed calls of every implementation before the first round, which
-            include compilation.
+        num_rounds: number of rounds, each with one timed call per implementation.
+        num_warm_up: number of untimed calls per implementation before the first round; the first
+            of them includes compilation.
 
     Returns:
-        The seconds of each round, by name.
+        The seconds per call in each round, by name.
     """
     for call in calls.values():
         for _ in range(num_warm_up):

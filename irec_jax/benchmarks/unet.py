@@ -1,15 +1,15 @@
-"""Training step of Ligtenberg's networks on the CPU, compared with PyTorch in channels_last.
+"""Training steps of Ligtenberg's networks on the CPU, compared with PyTorch in channels_last.
 
     python -m irec_jax.benchmarks.unet [--model unet spectrogram_cnn] [--batch_size 8] [--rounds 20]
 
 A step consists of the forward pass, the loss (mean absolute error for the U-Net, binary
-cross-entropy for the classifier), the backward pass and the Adam update, on spectrograms of 2048
+cross-entropy for the classifier), the backward pass and the Adam update, on spectrograms with 2048
 bins and 128 frames. Both frameworks start from the same weights; before timing, the benchmark
 checks that they compute the same loss with fixed batch-normalisation statistics and no dropout.
 
 PyTorch pads both edges of an image equally, whereas Keras and our networks pad the far edge more.
-Flipping images and kernels along both axes makes the two equivalent. PyTorch therefore receives
-flipped images and kernels, so that each framework can use its cheapest padding.
+Flipping images and kernels along both axes makes the two paddings equivalent. PyTorch therefore
+receives flipped images and kernels, so that each framework can use its cheapest padding.
 """
 
 import functools
@@ -88,7 +88,7 @@ def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
 
 
 def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
-    """Return the U-Net in PyTorch, for flipped spectrograms (batch, 1, bins, frames)."""
+    """Return the U-Net as a PyTorch module for flipped spectrograms (batch, 1, bins, frames)."""
     torch = networks.import_torch()
     number = len(model.filters)
     inner = tuple(size // int(np.prod(model.strides)) for size in shape)
@@ -128,7 +128,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
 
 
 def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int, int]):
-    """Return the classifier in PyTorch, for the same inputs as `torch_unet`."""
+    """Return the classifier as a PyTorch module that takes the same inputs as `torch_unet`."""
     torch = networks.import_torch()
     modules, inner = [], shape
     for i, stride in enumerate(model.strides, 1):
@@ -154,8 +154,8 @@ def implementations(
     Args:
         name: one of `MODELS`.
         batch_size: number of spectrograms per batch.
-        shape: bins and frames of a spectrogram.
-        **options: arguments of the network.
+        shape: numbers of bins and frames per spectrogram.
+        **options: network arguments.
     """
     torch = networks.import_torch()
     rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Checksums of checkpoint files.
 
-`checksums.json` in the folder of a checkpoint contains the size and the CRC-32 of every file.
+`checksums.json` in a checkpoint folder contains the size and the CRC-32 of every file.
 Damaged files are reported before orbax reads them, because orbax does not detect altered parameter
-values. Checkpoints of earlier versions have no checksums.
+values. Checkpoints from earlier versions have no checksums.
 """
 
 import zlib
@@ -29,7 +29,7 @@ def verify(checkpoint: Path, items: Collection[str] | None = None) -> None:
     """Compare the files of a checkpoint with their checksums.
 
     Args:
-        checkpoint: the folder of the checkpoint.
+        checkpoint: the checkpoint folder.
         items: names of the subfolders to check; None checks all files.
 
     Raises:

@@ -1,15 +1,15 @@
 """Locks that prevent two runs from writing to the same workdir.
 
-The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
-renews the modification time of the file. Another run takes over a lock that has not been renewed
-for two minutes. It does so immediately if the owner was a process on the same machine that ended
-without releasing the lock, or if the owner belonged to the same scheduler job on another machine: a
-scheduler restarts a job only after it has ended.
+The hidden file `.lock.json` in a workdir identifies the run that writes there. A thread in
+process 0 renews the lock by updating the file's modification time. Another run takes over a lock
+that has not been renewed for two minutes. It does so immediately if the owner was a process on the
+same machine that ended without releasing the lock, or if the owner belonged to the same scheduler
+job on another machine: a scheduler restarts a job only after it has ended.
 
 In a remote folder (`irec_jax.remote`) the file contains the time of the last renewal, because
-object stores do not support setting modification times. The clocks of the machines must therefore
-agree to within a few seconds. To create a remote lock, a run writes the file, waits and reads it
-again: if two runs write at the same time, the one that wrote last holds the lock.
+object stores do not support setting modification times. The machines' clocks must therefore agree
+to within a few seconds. To create a remote lock, a run writes the file, waits and reads it again:
+if two runs write at the same time, the run that wrote last holds the lock.
 
 A run that has lost its lock, for example while it was suspended, notices this at the next renewal
 and before it writes a file or a checkpoint to the workdir (`remote.guarded`).
@@ -42,7 +42,7 @@ _SETTLE_S = 2.0
 def run_lock(
     workdir: Path, *, interval_s: float = INTERVAL_S, timeout_s: float = TIMEOUT_S
 ) -> Iterator[None]:
-    """Hold the lock of a workdir; in a job of several processes, process 0 holds it for all.
+    """Hold the lock on a workdir; in a multi-process job, process 0 holds it for all processes.
 
     Missing folders are created, and removed again if they are still empty at the end.
 
@@ -103,7 +103,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
 
 
 def _release(workdir: Path, token: str, created: list[str]) -> None:
-    """Delete the lock file of this run, and the created folders that are still empty."""
+    """Delete this run's lock file, and the created folders that are still empty."""
     with contextlib.suppress(OSError, UserError):
         if _token(workdir / LOCK_FILE) == token:
             (workdir / LOCK_FILE).unlink()
@@ -171,7 +171,7 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
     if remote.is_remote(file):
         renewed = owner.get("renewed")
         return isinstance(renewed, int | float) and time.time() - renewed > timeout_s
-    # The age is relative to a new file in the same folder, because the clocks of machines differ.
+    # The age is relative to a new file in the same folder, because clocks differ between machines.
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".now") as new:
         now_s = os.fstat(new.fileno()).st_mtime
     try:
@@ -182,20 +182,20 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
 
 def _is_alive(pid: object) -> bool:
     if not isinstance(pid, int):
-        return True  # unknown; the lock can only expire
+        return True  # unknown; wait until the lock expires
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # a process of another user
+    except OSError:  # the process belongs to another user
         return True
     return True
 
 
 def _machine() -> str:
-    """Return an identifier of this machine, its last boot and this container.
+    """Return an identifier for this machine, its last boot and the current container.
 
-    Process ids can only be compared if the identifiers are equal.
+    Process IDs can be compared only if the identifiers are equal.
     """
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # Linux
@@ -210,10 +210,10 @@ def _job() -> str | None:
 
 
 class _Heartbeat(threading.Thread):
-    """A thread that renews a lock, and interrupts this run if another one has taken it over.
+    """A thread that renews a lock, and interrupts this run if another run has taken it over.
 
     Attributes:
-        successor: description of the other run; None while the lock is held.
+        successor: description of the run that has taken over the lock, or None.
     """
 
     def __init__(self, workdir: Path, token: str, interval_s: float, timeout_s: float):

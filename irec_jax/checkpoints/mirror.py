@@ -17,7 +17,7 @@ from irec_jax.files import temporary_file_error
 
 
 class Mirror:
-    """A local copy of a remote folder of checkpoints; a local folder is used directly.
+    """A local copy of a remote checkpoint folder; a local folder is used directly.
 
     Attributes:
         local: the folder that orbax uses.
@@ -32,7 +32,7 @@ class Mirror:
             self.local = folder.absolute()
 
     def fetch(self) -> bool:
-        """Copy the complete checkpoints of the remote folder; return whether a local folder exists.
+        """Copy complete checkpoints from the remote folder; return whether the local folder exists.
 
         A checkpoint that another run deletes during the copy is skipped.
 

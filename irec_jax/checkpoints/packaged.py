@@ -36,11 +36,11 @@ def is_packaged(folder: Path) -> bool:
 def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
     """Return the content of `parameters.npz`.
 
-    Arrays with values beyond the range of float16 keep their type.
+    Arrays with values beyond the float16 range keep their type.
 
     Args:
         params: tree of arrays.
-        model_state: the other collections of the model, by name.
+        model_state: the model's other variable collections, by name.
     """
     arrays = flatten(params, model_state).items()
     stored: dict[str, Any] = {name: _to_float16(np.asarray(array)) for name, array in arrays}
@@ -142,14 +142,14 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
         )
         if actual != wanted:
             raise UserError(
-                f"{file}: {name} is {actual}, but {wanted} in the network of system.json; "
-                "restore the folder from a copy"
+                f"{file}: {name} is {actual}, but {wanted} in the network that system.json "
+                "describes; restore the folder from a copy"
             )
     return unflatten(arrays, *target)
 
 
 def flatten(params: Any, model_state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arrays of parameters and model state, keyed by name in `parameters.npz`."""
+    """Return the parameters and model state as arrays, keyed by name in `parameters.npz`."""
     tree = {"params": params} | dict(model_state)
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -160,7 +160,7 @@ def unflatten(
     """Return parameters and model state with some arrays replaced.
 
     Args:
-        arrays: the new arrays by name; they are converted to the types of the old ones.
+        arrays: the new arrays by name; they are converted to the types of the arrays they replace.
         params, model_state: trees that contain the old arrays.
     """
 
@@ -196,7 +196,7 @@ def _read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """Convert NumPy's errors on damaged files to UserError."""
+    """Convert NumPy errors caused by damaged files to UserError."""
     try:
         yield
     except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:

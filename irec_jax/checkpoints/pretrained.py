@@ -9,7 +9,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.remote import is_remote
 
-#: Folder that contains the folders of the packaged systems.
+#: Folder that contains one folder for each packaged system.
 FOLDER = Path(__file__).parents[1] / "pretrained"
 #: Name of the default recogniser.
 DEFAULT = "instruments"

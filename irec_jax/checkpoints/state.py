@@ -12,14 +12,14 @@ import optax
 class TrainState:
     """The variables that a training step updates, and the seed.
 
-    The random keys of a step depend only on `seed` and `step`, and the state includes the sums of
+    The random keys of a step depend only on `seed` and `step`, and the state includes the sums for
     the current epoch. A run therefore resumes exactly from a checkpoint, even within an epoch.
     """
 
     step: jax.Array  # () int32, number of completed steps
     seed: jax.Array  # () uint32
     params: Any
-    model_state: Any  # other collections of the model, such as batch norm statistics
+    model_state: Any  # the model's other collections, such as batch norm statistics
     opt_state: Any
     sums: dict[str, jax.Array]  # () each, over the unmasked examples of the current epoch
 

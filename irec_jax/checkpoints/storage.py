@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the latest state, and the one with the best validation result.
+"""Checkpoints of a run: the latest state, and the state with the best validation result.
 
 Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors. It writes
 in a background thread while training continues.
@@ -121,7 +121,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _write_errors(self) -> Iterator[None]:
-        """Convert errors on a full disk or a read-only folder to UserError."""
+        """Convert errors caused by a full disk or a read-only folder to UserError."""
         with self._mirror.errors(), _write_errors(self._folder, is_copy=self._mirror.is_copy):
             yield
 
@@ -150,7 +150,7 @@ class Checkpoints:
         arrays = variables | rest
 
         def restore() -> dict | None:
-            assert self._manager is not None  # process 0, which calls this, has opened it
+            assert self._manager is not None  # opened on process 0, the only one that runs this
             self.wait()
             with self._mirror.errors():
                 restored = _restore(self._manager, self._folder, select_step, items)
@@ -182,7 +182,7 @@ _NOTHING = contextlib.nullcontext()
 
 
 def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return the parameters and the model state of a trained system, on the host of every process.
+    """Return a trained system's parameters and model state, on the host of every process.
 
     Args:
         folder: a workdir, whose best checkpoint is read, or a packaged system.
@@ -203,10 +203,10 @@ def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return the parameters and model state of the best checkpoint on the host of every process.
+    """Return the best checkpoint's parameters and model state, on the host of every process.
 
     Args:
-        folder: the checkpoints of a run; opened read-only.
+        folder: checkpoint folder of a run; opened read-only.
         target: parameters and model state with the expected shapes and types.
 
     Raises:
@@ -229,7 +229,7 @@ def _zeros(target: Any) -> Any:
 
 
 def has_finished(folder: Path) -> bool:
-    """Return, on every process, whether the training of a run has finished.
+    """Return, on every process, whether a run has finished training.
 
     Only the progress record is read, without copying a remote checkpoint. A damaged record counts
     as not finished.
@@ -257,7 +257,7 @@ def load_history(folder: Path) -> list[dict[str, float]]:
 
 
 def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
-    """Restore items from a folder of checkpoints without writing to it."""
+    """Restore items from a checkpoint folder without writing to it."""
     restored = None
     with contextlib.closing(Mirror(folder)) as mirror:
         if mirror.fetch():
@@ -300,7 +300,7 @@ def _rename_damaged(folder: Path) -> str:
 
 
 def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Check the metrics, and return a manager that keeps the latest and the best checkpoint."""
+    """Verify the metrics, and return a manager that keeps the latest and the best checkpoint."""
     for step in _steps(folder):
         verify(folder / str(step), ["metrics"])
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
@@ -345,7 +345,7 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, ite
 
 @contextlib.contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """Convert orbax's errors on damaged checkpoints to UserError."""
+    """Convert orbax errors caused by damaged checkpoints to UserError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -357,7 +357,7 @@ def _read_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _write_errors(folder: Path, *, is_copy: bool) -> Iterator[None]:
-    """Convert errors on a full disk or a read-only folder to UserError; see `Mirror.is_copy`."""
+    """Convert full-disk and read-only-folder errors to UserError; see `Mirror.is_copy`."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -385,7 +385,7 @@ def _check_free_space(folder: Path, state: TrainState) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, or only its end if it is long, as orbax's often are."""
+    """Return the first line of an error message, or only its end if the line is long."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -3,8 +3,8 @@
 config.json         the resolved config, including the dtype of the network's computations; a run
                     whose config differs, except in the `evaluation` section, is rejected
 dataset.json        fingerprint of the data, see `data.fingerprint`
-class_weights.json  weights of the classes in the loss, if `loss.class_weights` is set
-checkpoints/N/      state after N steps: the latest one and the best one by validation
+class_weights.json  class weights for the loss, if `loss.class_weights` is set
+checkpoints/N/      state after N steps; the latest and the best (by validation result) are kept
 system.json         settings needed to apply the trained network: front end, classes, ...
 tensorboard/        scalars, images and sounds
 report.json         scores; report.html and report.md show them with plots
@@ -27,7 +27,7 @@ from irec_jax.files import read_json, write_json
 from irec_jax.remote import is_remote
 
 SYSTEM_FORMAT = 1
-#: Keys that configs of earlier versions lack, with values that reproduce the earlier behaviour.
+#: Keys that configs from earlier versions lack, with values that reproduce the earlier behaviour.
 _ADDED = {
     "augment.band_limit": 0.0,
     "augment.compression": 0.0,
@@ -132,7 +132,7 @@ def recorded_dtype(workdir: Path) -> str | None:
 def differences(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], ignored: Iterable[str] = ()
 ) -> list[str]:
-    """Return a line `key: theirs -> ours` for each key in which two flat configs differ.
+    """Return a line `key: theirs -> ours` for each key with different values in two flat configs.
 
     Earlier versions wrote "" or 0 instead of None for an unset key, and lacked the keys in
     `_ADDED`. If `model.dtype` is None in `ours`, it matches any dtype; if it is missing, it matches
@@ -208,7 +208,7 @@ def write_system(folder: Path, system: dict[str, Any]) -> None:
 
 
 def read_system(folder: Path) -> dict[str, Any]:
-    """Return `system.json` of a workdir or a packaged system.
+    """Return the content of `system.json` in a workdir or a packaged system.
 
     Raises:
         UserError: if it is missing, damaged or incompatible; if a key is missing or has an invalid

@@ -1,7 +1,7 @@
 """The `irec` command line: train systems, apply them to audio files, and prepare datasets.
 
-Each command is a module with a `main(words)` function. Only the module of the command is imported,
-so that help and argument errors appear immediately.
+Each command is a module with a `main(words)` function. Only the requested command's module is
+imported, so that help and argument errors appear immediately.
 """
 
 import argparse
@@ -33,7 +33,7 @@ COMMANDS = {
     "study": "reproduce the tables and figures of a paper",
     "build": "prepare a dataset",
     "fetch-sounds": "fetch sound libraries for rendered datasets",
-    "gallery": "draw training clips of every class of a dataset",
+    "gallery": "draw training clips of every class in a dataset",
 }
 
 _CONTINUES = "run the same command again to continue"
@@ -60,7 +60,7 @@ ALIASES = {"recognise": "recognize"}
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose flags are spelled with hyphens; underscores are accepted as well.
 
-    Abbreviated flags are rejected. `--config.key` flags keep the underscores of their keys.
+    Abbreviated flags are rejected. `--config.key` flags keep the underscores in their keys.
     """
 
     def __init__(self, **options):
@@ -92,7 +92,7 @@ def _hyphenate(word: str) -> str:
 
 
 def run(words: Sequence[str] | None = None) -> int:
-    """Run `irec` with these arguments, or with `sys.argv[1:]`, and return its exit code."""
+    """Run `irec` with the given arguments (by default `sys.argv[1:]`); return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]
     if words:
         words[0] = ALIASES.get(words[0], words[0])

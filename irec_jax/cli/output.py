@@ -12,16 +12,16 @@ from typing import Any, Self
 from irec_jax.errors import UserError
 from irec_jax.files import check_writable, expand_home, write_bytes, write_error
 
-#: Suffixes of figures.
+#: Suffixes of figure files.
 FIGURES = (".png", ".pdf", ".svg")
-# Maximum fraction of the total time that is spent on rewriting a file.
+# Maximum fraction of the total time to spend on rewriting a file.
 _WRITING_TIME = 0.05
 
 
 def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
     """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
 
-    This catches an omitted name: the next word, often an input file, is then taken as the output.
+    This catches an omitted file name: the next argument, often an input, would become the output.
     """
     path = expand_home(text)
     _check_regular(path)
@@ -128,7 +128,7 @@ class ResultFile(RewrittenFile):
             self._is_current = True
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add the record of an input file.
+        """Add the record for an input file.
 
         Raises:
             UserError: if the record cannot be written.

@@ -33,7 +33,7 @@ def _parser() -> CommandParser:
         metavar="DIR",
         action="append",
         default=[],
-        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        help="workdir of a trained recogniser, or a folder written by irec export (default: the "
         "recogniser that comes with irec-jax); may be repeated: the probabilities of systems with "
         "the same classes are averaged, and the results of other systems are merged",
     )
@@ -53,7 +53,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--plot",
         metavar="OUT.png",
-        help="draw the activity of the instruments over time; with several files, one "
+        help="draw the instruments' activity over time; with several files, one "
         "OUT-NAME.png per file",
     )
     parser.add_argument(
@@ -78,7 +78,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--timeline",
         action=argparse.BooleanOptionalAction,
-        help="print when each instrument plays, below the line of each file (default: only on a "
+        help="print when each instrument plays, below each file's line (default: only on a "
         "terminal)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
@@ -230,7 +230,7 @@ def _timeline(result) -> str:
 
 
 def _line(result, name: str, width: int) -> str:
-    """Return the name, the duration and the instruments of a file in columns."""
+    """Return a file's name, duration and instruments in columns."""
     from irec_jax.text import clock, shorten
 
     return f"{shorten(name, width):<{width}}  {clock(result.duration_s):>8}  {_summary(result)}"

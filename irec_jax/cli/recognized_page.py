@@ -26,8 +26,8 @@ class PageFile(RewrittenFile):
     Args:
         path: a new or empty file.
         files: all input files.
-        systems: the recognisers that are applied to them.
-        threshold: name or number of the threshold, as typed.
+        systems: the recognisers that are applied to the files.
+        threshold: name or value of the threshold, as given on the command line.
         audio: 'embed', 'link' or 'none'.
     """
 
@@ -74,7 +74,7 @@ class PageFile(RewrittenFile):
         return remarks
 
     def add(self, file: Path, result: Any | None, preview: Preview | None, error: str) -> None:
-        """Add the section of the next file; see `RecognizedPage.section`.
+        """Add the section for the next file; see `RecognizedPage.section`.
 
         Raises:
             UserError: if the page or the temporary file cannot be written.

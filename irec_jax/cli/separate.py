@@ -38,8 +38,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--phase",
         default="mixture",
-        help="mixture (default): the phase of the input; griffin-lim: as in Ligtenberg (2022), "
-        "slower, and the remainder contains the phase difference",
+        help="mixture (default) keeps the phase of the input; griffin-lim estimates the phase as "
+        "in Ligtenberg (2022), which is slower and leaves the phase difference in the remainder",
     )
     parser.add_argument(
         "--overlap",
@@ -98,7 +98,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _summary(result, folder: Path) -> str:
-    """Return the folder of the stems, the speed, and notes on silence and clipping."""
+    """Return the stem folder, the speed, and notes on silence and clipping."""
     notes = [f"{result.speed:.1f} x real time"]
     if result.silent:
         notes.append("silent")

@@ -26,7 +26,7 @@ def main(words: Sequence[str]) -> int:
     from irec_jax.files import expand_home
     from irec_jax.studies.runs import TaskEnded
 
-    # The tasks of a job array share the folder of the study; each run has its own lock.
+    # The tasks of a job array share the study folder; each run has its own lock.
     shared = vars(arguments).get("task")
     with (
         contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir, urls=True))

@@ -1,7 +1,7 @@
 """Train and evaluate a system from a config.
 
-`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are equivalent. Both can import
-the modules that a config names from the current folder.
+`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are equivalent. With both,
+a config can name modules in the current folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ Arguments of the config file follow its name after a colon: flags and key=value,
   configs/han.py:debug             a complete run on tiny data in a minute (U-Net: a few minutes)
   configs/han.py:dataset=irmas     the real dataset; dataset=folder for your own sounds
 
-Every value of the config and every argument of the objects that it names can be set:
+Every value in the config, and every argument of the objects that it names, can be set:
   --config.training.repeats=3
   --config.optimizer.name=adamw --config.optimizer.weight_decay=1e-4
   --config.profile.num_steps=5
@@ -29,8 +29,8 @@ Every value of the config and every argument of the objects that it names can be
 
 def main(words: Sequence[str]) -> None:
     """Run `irec train CONFIG`."""
-    # As with `python -m`, modules in the current folder can be imported. It is added at the end of
-    # the path, so that no local folder hides an installed package.
+    # As with `python -m`, modules in the current folder can be imported. The folder is added at the
+    # end of the path, so that its contents do not hide installed packages.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     train(words, "config", prog="irec train")
@@ -42,7 +42,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     Args:
         words: command-line arguments, by default `sys.argv[1:]`.
         config_argument: 'config' for a positional argument, or '--config'.
-        prog: name of the command.
+        prog: command name.
     """
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
     overrides = parse_overrides(rest, prog)
@@ -57,7 +57,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     keys = {option: f"--config.data.{option}" for option in (*data_builders.OPTIONS, "manual_dir")}
     keys["data_dir"] = "--config.data.dir"
     config = configs.load(arguments.config)
-    with named_arguments(keys):  # dataset options become --config.data flags
+    with named_arguments(keys):  # errors name dataset options as --config.data flags
         configs.override(config, overrides)
         configs.check_keys(config)
         if arguments.dry_run:
@@ -86,7 +86,7 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
     )
     required = {"required": True} if config_argument.startswith("-") else {}
     parser.add_argument(
-        config_argument, metavar="FILE[:ARGS]", help="config file with its arguments", **required
+        config_argument, metavar="FILE[:ARGS]", help="config file and its arguments", **required
     )
     parser.add_argument(
         "--workdir",

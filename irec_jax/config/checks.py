@@ -65,13 +65,13 @@ CHOICES = {
         "evaluation.windows": WINDOWS,
     },
 }
-#: Config key of a positive number -> its exclusive upper bound.
+#: Config key whose value is a positive number -> exclusive upper bound.
 UPPER_BOUND = {
     "data.test_fraction": 1.0,
     "data.validation_fraction": 1.0,
     "data.window_s": 3600.0,
 }
-#: Config keys of numbers from 0 to 1.
+#: Config keys whose values are numbers from 0 to 1.
 FRACTIONS = ("data.remix", "evaluation.threshold")
 
 
@@ -95,7 +95,7 @@ def check_keys(config: config_dict.ConfigDict) -> None:
 
 
 def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, Any, int]:
-    """Check a config; return its task, the shapes of its parameters, and the sample rate in Hz.
+    """Check a config; return its task, its parameter shapes, and the sample rate in Hz.
 
     Raises:
         UserError: a value is out of range, or values contradict each other; the message names the
@@ -136,7 +136,7 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
             raise registry.unknown(key, flat[key], criteria)
     with name_sections("optimizer"):
         # The number of steps depends on the dataset, so a schedule that is longer than the training
-        # is detected only when the experiment creates the optimiser.
+        # run is detected only when the experiment creates the optimiser.
         optimizer, _ = optimizers.create_optimizer(config.optimizer.to_dict(), 10**9)
         jax.eval_shape(optimizer.init, params)
     return task, params, rate
@@ -167,7 +167,7 @@ def name_sections(sections: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, ArithmeticError, AssertionError, AttributeError) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"config, {sections}: {reason[:200]}") from error
+        raise UserError(f"config ({sections}): {reason[:200]}") from error
 
 
 def _check_ranges(flat: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from irec_jax.errors import UserError
 
 
 def training_command(name: str, config: Mapping[str, Any]) -> str | None:
-    """Return the command that trains a config, with overrides where it differs from its file.
+    """Return the command that reproduces a config: its file, with overrides for other values.
 
     Args:
-        name: name of one of the config files that come with irec-jax, such as 'han'.
+        name: name of a config file that comes with irec-jax, such as 'han'.
         config: the resolved config.
 
     Returns:

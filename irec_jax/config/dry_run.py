@@ -10,7 +10,7 @@ from irec_jax.training.logging import num_parameters, parameter_table
 
 
 def dry_run(config: config_dict.ConfigDict) -> str:
-    """Return the resolved config, the shapes of a batch, and a table of the parameters."""
+    """Return the resolved config, the shapes in a batch, and a parameter table."""
     task, params, rate = check_config(config)
     size, name = config.training.batch_size, config.data.split
     examples = jax.ShapeDtypeStruct((size, task.window_samples), "float32")

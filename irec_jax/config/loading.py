@@ -56,7 +56,7 @@ def _find(file: str) -> Path:
 
 
 def _clear_unset(config: config_dict.ConfigDict) -> None:
-    """Set optional keys to None if they are "" or 0, as in config files of earlier versions."""
+    """Set optional keys to None if they are "" or 0, as in config files from earlier versions."""
     for key in OPTIONAL:
         path, _, leaf = key.rpartition(".")
         section = section_of(config, path)

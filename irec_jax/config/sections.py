@@ -24,8 +24,8 @@ class NamedSection:
     Attributes:
         find: returns the function or class with the given name; raises UserError for an unknown
             name.
-        own_keys: given the name of the function or class, returns the keys of the section that are
-            not its arguments.
+        own_keys: takes the name of the function or class, and returns the section keys that are not
+            arguments of this function or class.
         internal: arguments that the program sets itself.
         defaulted: arguments that the program sets if the section does not.
     """
@@ -50,8 +50,8 @@ NAMED: dict[str, NamedSection] = {
     ),
     "optimizer.schedule": NamedSection(optimizers.find_schedule, defaulted=optimizers.FROM_RUN),
 }
-#: Optional key (None if not set) -> type. Earlier versions used "" and 0 instead of None; both are
-#: still accepted.
+#: Optional key (None if not set) -> type. Earlier versions used "" and 0, which are still
+#: accepted, instead of None.
 OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_keys()} | {
     "data.dir": str,
     "data.hop_s": float,
@@ -70,7 +70,7 @@ OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_k
     "training.min_steps_per_epoch": int,
     "training.steps_per_call": int,
 }
-#: Prefixes of the keys that may differ between two runs of the same experiment.
+#: Prefixes of keys that may differ between two runs of the same experiment.
 NOT_COMPARED = (
     "data.dir",
     "data.manual_dir",
@@ -104,8 +104,8 @@ def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> An
         return None
     arguments = [name for name in known if name not in named.internal]
     if key not in arguments:
-        kind = f"config key of {path} {section.name!r}"
-        raise registry.unknown(kind, key, ["name", *arguments, *own_keys])
+        where = f"in the {path} section (name {section.name!r})"
+        raise registry.unknown("config key", key, ["name", *arguments, *own_keys], where)
     default = known[key].default
     if default is inspect.Parameter.empty:
         return None

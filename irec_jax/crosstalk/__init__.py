@@ -1,9 +1,10 @@
-"""Crosstalk in multitrack recordings: estimation, reduction, simulation (Seipel 2018, chapter 3).
+"""Estimation, reduction and simulation of crosstalk in multitrack recordings.
 
-The methods use only signal processing and are not trained. `debleed_array` and `streaming` pass J
-tracks through STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram`
--> `estimate` -> `reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the
-result into labels that state which instrument plays when.
+The methods are based on Seipel (2018, chapter 3); they use only signal processing and are not
+trained. `debleed_array` and `streaming` pass J tracks through STFT -> `align` (removes direct
+sound, including its phase) -> magnitudes -> `gram` -> `estimate` -> `reduce` -> inverse STFT.
+Seipel's method has no alignment. `activity` converts the reduced tracks into labels that state
+which instrument plays when.
 """
 
 from irec_jax.crosstalk.activity import class_activity, instance_labels, track_activity

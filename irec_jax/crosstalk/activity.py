@@ -1,9 +1,8 @@
-"""Instrument activity and labels of multitrack recordings (Seipel 2018, section 4.3).
+"""Instrument activity and instance labels for multitrack recordings (Seipel 2018, section 4.3).
 
-The activity of a track in a frame is the RMS after crosstalk reduction, divided by the track's
-largest RMS.
-An instance consists of consecutive frames and is labelled with every class whose activity reaches a
-threshold in at least one of them.
+A track's activity in a frame is the frame's RMS after crosstalk reduction, divided by the track's
+largest RMS. An instance consists of consecutive frames and is labelled with every class whose
+activity reaches a threshold in at least one of these frames.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,10 +18,10 @@ from irec_jax.dsp.framing import num_frames
 from irec_jax.dsp.rms import frame_rms
 from irec_jax.errors import UserError
 
-#: Samples per frame: 23.2 ms at 44.1 kHz.
+#: Samples per frame (23.2 ms at 44.1 kHz).
 FRAME_LENGTH = 1024
 #: Minimum level at which a track counts as playing, in dB relative to its peak activity. This was
-#: the best threshold for most instance lengths on the training pieces of `gm_multitrack`.
+#: the best threshold for most instance lengths on the `gm_multitrack` training pieces.
 DEFAULT_THRESHOLD_DB = -20.0
 _CHUNK_FRAMES = 64
 
@@ -44,26 +43,27 @@ def track_activity(
 ) -> Float32[np.ndarray, "tracks frames"]:
     """Return the activity of every track.
 
-    Tracks are normalised to their peak before crosstalk is reduced. Memory use does not depend on
-    their length, except for the result.
+    Tracks are normalised to their peak before crosstalk is reduced. Apart from the result, memory
+    use does not depend on the length of the tracks.
 
     Args:
         read: function that reads the tracks from the beginning in blocks of any length, with one
             row for each track (the mean of its channels); called `num_reads` times.
-        settings: settings of the crosstalk reduction; None for no reduction. A single track
-            and tracks shorter than `min_samples` are always left unchanged.
+        settings: crosstalk-reduction settings; None for no reduction. A single track and tracks
+            shorter than `min_samples` are always left unchanged.
         num_samples: length of the tracks, at least 1.
         frame_length: samples per frame; the last frame is zero-padded.
         names: track names for error messages.
         progress: called with the length of each block after it has been read.
 
     Returns:
-        Activity from 0 to 1, where 1 is the maximum of each track; 0 for silent tracks.
+        Activity from 0 to 1, where 1 is each track's maximum; 0 for silent tracks.
 
     Raises:
         UserError: if two tracks are identical except for their level, so that crosstalk reduction
             would remove both.
-        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not contain num_samples samples, or if a sample is NaN or
+            infinite.
     """
 
     def blocks() -> Iterator[np.ndarray]:
@@ -96,7 +96,7 @@ def class_activity(
     instruments: Sequence[str],
     classes: Sequence[str],
 ) -> Float[np.ndarray, "classes frames"]:
-    """Return the activity of every class: the maximum over the tracks of its instrument.
+    """Return each class's activity: the maximum over all tracks with its instrument.
 
     Args:
         activity: result of `track_activity`.
@@ -116,7 +116,7 @@ def instance_labels(
     num_frames: int,
     threshold_db: float,
 ) -> Bool[np.ndarray, "instances classes"]:
-    """Return the labels of instances: the classes that reach the threshold in any frame.
+    """Return each instance's labels: the classes that reach the threshold in any of its frames.
 
     Args:
         activity: result of `class_activity`.
@@ -137,7 +137,7 @@ def is_active(
     """Return whether activity reaches a threshold.
 
     Args:
-        activity: 0 to 1.
+        activity: values from 0 to 1.
         threshold_db: see `check_threshold`.
     """
     check_threshold(threshold_db)
@@ -145,7 +145,7 @@ def is_active(
 
 
 def check_threshold(threshold_db: float) -> None:
-    """Raise UserError unless a threshold is finite and at most 0 dB, the peak of a track."""
+    """Raise UserError unless a threshold is finite and at most 0 dB (a track's peak)."""
     if not -np.inf < threshold_db <= 0:
         raise UserError(
             f"threshold_db={threshold_db:g}: expected a level in dB below the peak of a track, "
@@ -157,10 +157,11 @@ _frame_rms = jax.jit(frame_rms, static_argnames="frame_length")
 
 
 def _peaks(blocks: Iterable[np.ndarray], num_samples: int) -> np.ndarray:
-    """Return the peak of each track, (J,).
+    """Return each track's peak, (J,).
 
     Raises:
-        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not contain num_samples samples, or if a sample is NaN or
+            infinite.
     """
     peaks, num_read = np.zeros(1, np.float32), 0
     for block in blocks:

@@ -32,17 +32,17 @@ from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp.stft import magnitude, power
 from irec_jax.dsp.window_functions import get_window
 
-#: Minimum peak of the cross-correlation, in standard deviations of its noise.
+#: Minimum cross-correlation peak, in standard deviations of the correlation's noise.
 MIN_PEAK = 8.0
-#: Maximum delay, as a fraction of the frame.
+#: Maximum delay, as a fraction of the frame length.
 MAX_DELAY_FRAMES = 0.375
 _SHARPNESS = 32
 _ACTIVE = 1e-6  # bins below this fraction of a track's maximum power are silent
 _MAX_ROUNDS = 8
-# Convergence: maximum fraction of changed delays, and maximum relative change of the amplitudes
-# (mean change divided by mean amplitude).
+# Convergence: maximum fraction of changed delays, and maximum relative change in amplitude (mean
+# change divided by mean amplitude).
 _TOLERANCE = 0.01
-# Maximum |a_lj a_jl|: the path to another microphone and back attenuates at any track levels.
+# Maximum |a_lj a_jl|: at any track levels, the path to another microphone and back attenuates.
 _MAX_RETURN = 0.99**2
 # If microphones record nearly the same signal, the exact inverse would amplify every error.
 _REGULARISATION = 1e-3
@@ -59,10 +59,10 @@ def estimate_direct_sound(
     """Estimate the amplitude and the delay of each track's direct sound in every microphone.
 
     Args:
-        spectra: spectra of all microphones, in chunks of equal shape; half a minute of audio is
+        spectra: spectra from all microphones, in equally shaped chunks; half a minute of audio is
             enough, but a minute is better.
-        frame_length, window: settings of the STFT.
-        solver: solver for the weights of the first estimate.
+        frame_length, window: STFT settings.
+        solver: solver for the weights in the first estimate.
 
     Returns:
         ``amplitudes`` (1 on the diagonal, 0 without a clear delay, negative for inverted polarity)
@@ -100,17 +100,17 @@ def demixing(
     *,
     frame_length: int,
 ) -> Complex64[Array, "bins tracks tracks"]:
-    """Return the matrices that remove the direct sound, the regularised H(k)^-1.
+    """Return the matrices that remove the direct sound: the regularised H(k)^-1.
 
-    H is balanced first, so that the levels of the tracks have no effect.
+    H is balanced first, so that track levels have no effect.
 
     Args:
-        amplitudes: amplitudes of the direct sound, with ones on the diagonal.
-        delays: delays of the direct sound in samples.
+        amplitudes: direct-sound amplitudes, with ones on the diagonal.
+        delays: direct-sound delays in samples.
         frame_length: STFT frame length in samples.
 
     Returns:
-        The matrix of each bin, for `demix`.
+        One matrix per bin, to be passed to `demix`.
     """
     _, (levels, _) = scipy.linalg.matrix_balance(np.abs(amplitudes), permute=False, separate=True)
     levels = levels[:, None] / levels
@@ -122,7 +122,7 @@ def demixing(
 
 
 def _omega(frame_length: int) -> np.ndarray:
-    """Return the angular frequencies of the bins in radians per sample, (bins, 1, 1)."""
+    """Return the angular bin frequencies in radians per sample, (bins, 1, 1)."""
     return 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
 
 
@@ -159,7 +159,7 @@ def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_p
 
 
 def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
-    """Return amplitudes and delays (J, J) from the sums of `_statistics`."""
+    """Return amplitudes and delays (J, J), computed from the sums that `_statistics` returns."""
     num_tracks = phases.shape[-1]
     off_diagonal = ~np.eye(num_tracks, dtype=bool)
     # Limit the influence of bins in which a track rarely dominates.

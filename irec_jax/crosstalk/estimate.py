@@ -4,14 +4,15 @@ For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
     Theta_l(lambda) = 1/N sum_{n,k} [X_l(n, k) - sum_j lambda_lj X_j(n, k)]^2        (3.1)
 
-over magnitude spectrograms X_j of N frames. The cost is quadratic. With the Gram matrix
+over magnitude spectrograms X_j with N frames. The cost is quadratic. With the Gram matrix
 G = 1/N sum_{n,k} X X^T, it equals G_ll - 2 lambda G_l + lambda G lambda, and its gradient is
 2 (lambda G - G_l). The spectrograms are therefore read only once, and one solver step for all
 targets is a product of small matrices. All functions accept leading axes (bands) before (J, J).
 
-The weights are computed in float64: the tracks of an ensemble resemble each other, so G is nearly
-singular. G itself is summed in float32 on the device, accurate to about 1e-6 of its largest
-element for a minute of music; `irec_jax.crosstalk.streaming` sums longer recordings in float64.
+The weights are computed in float64: the tracks in an ensemble recording resemble each other, so G
+is nearly singular. G itself is summed in float32 on the device, which is accurate to about 1e-6 of
+its largest element for a minute of music; `irec_jax.crosstalk.streaming` sums longer recordings in
+float64.
 """
 
 import functools
@@ -34,7 +35,7 @@ HESSIAN_SCALE = 1_000.0
 _INITIAL_RATE = 1e-3
 _RATE_DECAY = 0.99
 _MOMENTUM = 0.8
-# Smaller gradients, relative to the powers of the tracks, are rounding errors.
+# Gradients below this value, relative to the track powers, are rounding errors.
 _GRADIENT_TOLERANCE = 1e-10
 # Number of elements in a chunk of spectrograms (1 MB).
 _CHUNK_VALUES = 2**18
@@ -60,9 +61,9 @@ def _products(magnitudes: jax.Array) -> jax.Array:
 
 
 def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
-    """Return `_products`, computed in chunks of frames.
+    """Return the result of `_products`, computed in chunks of frames.
 
-    On CPU, XLA multiplies a few long rows twenty times more slowly once they exceed the caches.
+    On the CPU, XLA multiplies a few long rows twenty times more slowly once they exceed the caches.
     """
     *leading, num_tracks, num_frames, num_bins = magnitudes.shape
     size = max(1, _CHUNK_VALUES // (math.prod(leading) * num_tracks * num_bins))
@@ -91,9 +92,9 @@ def estimate(
     """Return the weights lambda of every track in every other track.
 
     Args:
-        gram: G, (..., tracks, tracks), the result of `gram`.
+        gram: G, (..., tracks, tracks), as returned by `gram`.
         solver: 'nnls' for the exact minimum, or 'momentum' for Seipel's gradient descent.
-        **options: keyword arguments of the solver.
+        **options: keyword arguments for the solver.
 
     Returns:
         Non-negative weights; row l holds the weights of the other tracks in track l. The diagonal
@@ -109,7 +110,7 @@ def cost(
     gram: Float[Array | np.ndarray, "*batch tracks tracks"],
     weights: Float[Array | np.ndarray, "*batch tracks tracks"],
 ) -> Float64[np.ndarray, "*batch tracks"]:
-    """Return Theta of equation 3.1 for every target.
+    """Return Theta (equation 3.1) for every target.
 
     Args:
         gram: G.
@@ -134,7 +135,8 @@ def solve_nnls(
         gram: (..., tracks, tracks), symmetric, positive semidefinite.
 
     Returns:
-        Weights with zero diagonal. Among identical tracks, a single one carries all the weight.
+        Weights with zero diagonal. If several tracks are identical, one of them carries all the
+        weight.
     """
     gram = _check_gram(gram)
     with double_precision():
@@ -154,16 +156,16 @@ def momentum_descent(
         lambda(m+1) = max(lambda(m) - gamma(m) v(m+1), 0)                      (3.3)
         gamma(m+1) = 0.99 gamma(m), gamma(0) = 0.001                           (3.5)
 
-    A suitable step size depends on the scale of the spectrograms, which Seipel does not state: with
-    magnitudes of the order of the samples, the descent stalls near zero. Spectrograms are therefore
-    scaled so that the largest eigenvalue of the Hessian 2 G is 1,000. With eigenvalues from 300 to
-    5,000, the descent comes within 3e-7 of the minimum of Theta for 14 tracks with crosstalk of
-    -6 dB.
+    A suitable step size depends on the spectrograms' scale, which Seipel does not state. If the
+    magnitudes are on the order of the samples, the descent stalls near zero. Spectrograms are
+    therefore scaled so that the largest eigenvalue of the Hessian 2 G is 1,000. With largest
+    eigenvalues from 300 to 5,000, the descent comes within 3e-7 of the minimum Theta for 14 tracks
+    with -6 dB crosstalk.
 
     Args:
         gram: (..., tracks, tracks).
         max_steps: maximum number of steps m.
-        tolerance: delta of (3.6) relative to the target's own energy. A target has converged when a
+        tolerance: delta in (3.6) relative to the target's own energy. A target has converged when a
             step changes Theta by less than delta, unless momentum holds a weight at zero that the
             gradient would raise. An increase of Theta, caused by overshooting, counts as a change.
         initial: lambda(0), with the shape of `gram`; None for zeros.
@@ -202,14 +204,14 @@ def _nnls(gram: jax.Array) -> jax.Array:
 
 
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
-    """Return the weights (J,) of a target.
+    """Return the weights (J,) for one target.
 
-    The passive set holds the tracks with positive weights. A track that is removed right after it
-    was added, because of rounding errors, is blocked until another track is added.
+    The passive set holds the tracks with positive weights. A track that, because of rounding
+    errors, is removed right after it was added is blocked until another track is added.
     """
     num_tracks = len(gram)
     allowed = jnp.arange(num_tracks) != target
-    # Dividing by the norms of the tracks makes tolerances independent of their levels.
+    # Dividing by the track norms makes tolerances independent of the track levels.
     norm = jnp.sqrt(jnp.diag(gram))
     scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0)
     gram = gram * scale[:, None] * scale
@@ -241,7 +243,7 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
         def step_to_boundary(inner):
             passive, weights, solution = inner
             leaving = passive & (solution <= 0)
-            moving = leaving & (weights > 0)  # the others are already at the boundary
+            moving = leaving & (weights > 0)  # other leaving tracks are already at it
             steps = jnp.where(moving, weights / jnp.where(moving, weights - solution, 1), 0)
             steps = jnp.where(leaving, steps, jnp.inf)
             weights = weights + steps.min() * (solution - weights)

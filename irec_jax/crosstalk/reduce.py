@@ -29,7 +29,7 @@ def _mask(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
 
 
 #: Gain functions by name; their arguments are the magnitudes of a track and of the crosstalk in it.
-#: The gains of 'mmse', which depend on the previous frame, are computed in `suppression`.
+#: The 'mmse' gains, which depend on the previous frame, are computed in `suppression`.
 METHODS = {"subtraction": _subtraction, "mask": _mask, "mmse": None}
 
 
@@ -38,7 +38,7 @@ def gains(
     weights: Float[Array | np.ndarray, "tracks tracks"],
     **options: Any,
 ) -> Float[Array, "*batch tracks frames bins"]:
-    """Return the gain for every bin of complete spectrograms.
+    """Return the gain for every bin in complete spectrograms.
 
     Args:
         magnitudes: X, >= 0.
@@ -67,7 +67,7 @@ def continue_gains(
 
     - 'subtraction': max(X_l - C_l, 0) / X_l                                    (3.7)
     - 'mask': R^2 / (R^2 + C_l^2) with R = max(X_l - C_l, 0), a Wiener gain
-    - 'mmse': the gain of `suppression.decision_directed`
+    - 'mmse': the gain that `suppression.decision_directed` returns
 
     Gains are limited to at least `floor` and then averaged over frames by `suppression.smooth`.
 

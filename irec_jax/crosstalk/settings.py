@@ -32,9 +32,9 @@ class Settings:
         solver: solver for the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
         strength: factor applied to the estimated crosstalk; higher values reduce more crosstalk but
             cause more artefacts.
-        floor: minimum gain of a bin, 0 to 1, applied after alignment.
+        floor: minimum gain for a bin, 0 to 1, applied after alignment.
         method: 'subtraction', 'mask' or 'mmse'; see `irec_jax.crosstalk.reduce`.
-        prior_s: time constant in seconds of the a-priori SNR of method 'mmse'; longer times
+        prior_s: time constant in seconds for the a-priori SNR in the 'mmse' method; longer times
             leave less musical noise but blur onsets. The default is Ephraim and Malah's value, 0.98
             per 8 ms.
         smoothing_s: time constant in seconds for averaging gains over time, which reduces musical
@@ -88,7 +88,7 @@ class Settings:
             raise UserError(f"band_edges_hz={edges}: expected positive, increasing frequencies")
 
     def bands(self, sample_rate_hz: float) -> tuple[tuple[int, int], ...]:
-        """Return the first bin of each band and the bin after its last one.
+        """Return each band's first bin and the bin after its last bin.
 
         Raises:
             UserError: if a band contains no bins.
@@ -109,11 +109,11 @@ class Crosstalk(NamedTuple):
     """Estimated crosstalk between tracks.
 
     Attributes:
-        amplitudes: amplitude of the direct sound of track j in microphone l at [l, j]; 1 on the
-            diagonal, 0 for pairs without a clear delay (for all pairs without alignment), negative
-            for inverted polarity.
-        delays_samples: delay of track j in microphone l at [l, j], relative to microphone j.
-        weights: lambda of equation 3.1 after alignment.
+        amplitudes: [l, j] is the amplitude of track j's direct sound in microphone l; 1 on the
+            diagonal, 0 for pairs without a clear delay (for all pairs if tracks are not aligned),
+            negative for inverted polarity.
+        delays_samples: [l, j] is the delay of track j in microphone l relative to microphone j.
+        weights: lambda in equation 3.1, estimated after alignment.
     """
 
     amplitudes: Float[np.ndarray, "tracks tracks"]
@@ -123,8 +123,8 @@ class Crosstalk(NamedTuple):
     def inverse_mixing(self) -> Float[np.ndarray, "tracks tracks"]:
         """Return an estimate of the inverse mixing matrix A^-1 (section 3.3.2).
 
-        This is the inverse of `amplitudes`. If no track has direct sound in another track, it is
-        I - Lambda instead, with the weights Lambda averaged over bands.
+        The estimate is the inverse of `amplitudes`. If no track has direct sound in another track,
+        the estimate is I - Lambda instead, with the weights Lambda averaged over bands.
         """
         identity = np.eye(len(self.amplitudes))
         if np.array_equal(self.amplitudes, identity):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Int32, Key, Num
 from irec_jax import registry
 
 SPEED_OF_SOUND_M_S = 343.0
-#: Distance in metres of a source with amplitude A, given amplitude 1 at 1 m.
+#: Functions that convert a source's amplitude into its distance in metres (amplitude 1 at 1 m).
 DISTANCE_LAWS = {
     # Seipel's 'reciprocal quadratic relation of distance and amplitude'.
     "inverse_square": lambda amplitude: amplitude**-0.5,
@@ -32,7 +32,7 @@ def draw_mixing(
             0.126.
 
     Returns:
-        Amplitudes: ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
+        Amplitudes: 1 on the diagonal and uniformly distributed in (0, max_crosstalk) elsewhere.
     """
     if not 0 < max_crosstalk <= 1:
         raise ValueError(f"max_crosstalk={max_crosstalk}: expected an amplitude in (0, 1]")
@@ -55,7 +55,8 @@ def delays_samples(
 
     Args:
         mixing: amplitudes within (0, 1].
-        law: 'inverse_square' for a distance of A^(-1/2) m, as in Seipel, or 'inverse' for 1/A m.
+        law: 'inverse_square' for a distance of A^(-1/2) m, as in Seipel (2018), or 'inverse' for a
+            distance of 1/A m.
 
     Returns:
         Delays, rounded to samples; 0 where the amplitude is 1.
@@ -87,8 +88,8 @@ def simulate(
         delays: d in samples, non-negative.
 
     Returns:
-        Spots, as long as the tracks and normalised jointly to a maximum peak of 1 (silence stays
-        silent), and the gain of this normalisation: the spots contain the sources as
+        Spot signals with the same length as the tracks, normalised jointly to a maximum peak of 1
+        (silence stays silent), and the normalisation gain. The spots contain the sources as
         ``gain * tracks``.
     """
     time = jnp.arange(tracks.shape[-1])
@@ -134,16 +135,15 @@ def simulate_room(
     fades in within 5 ms and decays exponentially.
 
     Args:
-        key: random key of the tails.
+        key: random key for the tails.
         tracks, mixing, delays: see `simulate`.
         decay_s: reverberation time in seconds, during which tails decay by 60 dB.
         crosstalk_tail_db: energy of the crosstalk's tail in dB, relative to its direct sound.
-        own_tail_db: energy of the tail of a microphone's own source in dB, relative to its direct
-            sound.
+        own_tail_db: the same for the tail of the microphone's own source.
 
     Returns:
-        Spots, and the contribution of each microphone's own source with its tail. The same gain,
-        which gives the spots a maximum peak of 1, is applied to both.
+        Spot signals, and the contribution of each microphone's own source, including its tail. The
+        same gain, which gives the spots a maximum peak of 1, is applied to both.
     """
     num_tracks, num_samples = tracks.shape
     num_tail = round(decay_s * sample_rate_hz)

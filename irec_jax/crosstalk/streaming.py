@@ -2,8 +2,8 @@
 
 Audio arrives in blocks of any length and is divided into chunks of 64 STFT frames (centred frames,
 as in `irec_jax.dsp.stft` with padding 'center'). The result does not depend on the block lengths
-and equals the result for complete spectrograms. The Gram matrices of the chunks are summed in
-float64. Memory holds a few chunks, plus the spectra of eleven chunks for alignment.
+and equals the result for complete spectrograms. Gram matrices are summed over chunks in float64.
+Memory holds a few chunks, plus the spectra of eleven chunks for alignment.
 """
 
 import functools
@@ -32,9 +32,9 @@ ALIGNMENT_CHUNKS = 11
 _MIN_FRAMES = 8
 # Lower frequencies hold no music, and a DC offset must not be mistaken for crosstalk.
 _LOWEST_HZ = 20.0
-# Correlation above which tracks count as identical: their difference is 37 dB below them.
+# Tracks with a higher correlation count as identical: their difference is at least 37 dB lower.
 _EQUAL_CORRELATION = 0.9999
-# A track that alignment attenuates by more than 20 dB is a copy or a sum of others, or nearly
+# A track that alignment attenuates by more than 20 dB is a copy or a sum of other tracks, or nearly
 # silent. Its residual consists of errors, which must not explain the residuals of other tracks.
 _MIN_RESIDUAL = 1e-2
 _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
@@ -46,7 +46,7 @@ def num_passes(settings: Settings) -> int:
 
 
 def min_samples(settings: Settings) -> int:
-    """Return the minimum number of samples for which crosstalk is estimated."""
+    """Return the minimum track length, in samples, for which crosstalk is estimated."""
     return (_MIN_FRAMES - 1) * settings.hop_length
 
 
@@ -64,7 +64,7 @@ def analyse(
     Args:
         read: function that reads the tracks from the beginning in blocks of any length, with one
             row for each track (the mean of its channels); called `num_passes` times.
-        settings: settings of the analysis.
+        settings: analysis settings.
         num_samples: length of the tracks.
         names: track names for error messages.
         progress: called with the length of each block after it has been read.
@@ -73,7 +73,8 @@ def analyse(
         The estimated crosstalk, which is zero for tracks shorter than `min_samples`.
 
     Raises:
-        UserError: if two tracks are identical except for their level; each would remove the other.
+        UserError: if two tracks are identical except for their level, so that each would remove the
+            other.
     """
     products: list[np.ndarray] = []
     total = _num_frames(num_samples, settings)
@@ -123,17 +124,18 @@ def reduce_blocks(
     num_samples: int,
     sample_rate_hz: float,
 ) -> Iterator[list[Float32[np.ndarray, "_channels _samples"]]]:
-    """Remove estimated crosstalk from tracks.
+    """Remove the estimated crosstalk from tracks.
 
     Crosstalk is estimated in the mean of a track's channels and removed from all of them equally.
 
     Args:
-        blocks: for each block, a list of the channels of each track; block lengths may vary.
-        crosstalk, settings: result and settings of `analyse`.
+        blocks: blocks of any length; each block is a list with one (channels, samples) array per
+            track.
+        crosstalk, settings: the result of `analyse`, and the settings passed to it.
         num_samples: length of the tracks.
 
     Yields:
-        Lists of the channels of each track. Joined together, they are as long as the input.
+        Blocks in the same format. Their total length is the length of the tracks.
     """
     blocks = iter(blocks)
     first = next(blocks)
@@ -174,7 +176,7 @@ def debleed_array(
     Args:
         tracks: (tracks, samples), signals of two or more microphones that recorded the same
             performance.
-        settings: settings of the reduction; None for the defaults.
+        settings: reduction settings; None for the defaults.
 
     Returns:
         Reduced tracks and the estimated crosstalk.
@@ -218,12 +220,13 @@ def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
 def _chunks(
     blocks: Iterable[np.ndarray], settings: Settings, num_samples: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, with the number of valid frames.
+    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, each with its valid frame count.
 
     The last chunk is zero-padded.
 
     Raises:
-        ValueError: if the blocks do not hold num_samples samples, or hold NaN or infinite samples.
+        ValueError: if the blocks do not contain num_samples samples, or if a sample is NaN or
+            infinite.
     """
     step = CHUNK_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length
@@ -262,7 +265,7 @@ def _chunks(
 def _transform(
     chunk: jax.Array, num_valid: jax.Array, *, settings: Settings, first_bin: int = 0
 ) -> jax.Array:
-    """Return spectra, complex (R, CHUNK_FRAMES, bins), zero in invalid frames and low bins."""
+    """Return complex spectra (R, CHUNK_FRAMES, bins), with zeros in invalid frames and low bins."""
     lengths = dict(frame_length=settings.frame_length, hop_length=settings.hop_length)
     spectra = stft(chunk, window=settings.window, padding="none", **lengths)
     is_valid = jnp.arange(CHUNK_FRAMES)[:, None] < num_valid
@@ -344,7 +347,7 @@ def _overlap_add(
     """Overlap-add windowed frames and divide by the sum of squared windows.
 
     Yields:
-        Consecutive pieces (R, m) of the result, of varying length m.
+        Consecutive segments (R, m) of the result, with varying length m.
     """
     hop, length = settings.hop_length, settings.frame_length
     step = CHUNK_FRAMES * hop

@@ -1,9 +1,9 @@
-"""Suppression of crosstalk without musical noise: Ephraim and Malah's rule, and smoothed gains.
+"""Crosstalk suppression without musical noise: Ephraim and Malah's rule, and smoothed gains.
 
-Gains that are computed independently for each bin and frame let through isolated bins of the
-crosstalk, which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies
-here use the previous frame. Chunks of a recording are therefore processed in order, and a `Memory`
-is passed from one to the next.
+Gains that are computed independently for each bin and frame let through isolated crosstalk bins,
+which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies in this
+module use the previous frame. The chunks of a recording are therefore processed in order, and a
+`Memory` is passed from one chunk to the next.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _TINY = 1e-20
 
 
 class Memory(NamedTuple):
-    """State of the suppression after a frame.
+    """Suppression state after a frame.
 
     Attributes:
         amplitudes: magnitudes after suppression; negative before the first frame.
@@ -48,8 +48,8 @@ def mmse_gain(
         v = xi / (1 + xi) gamma                                                             (8)
 
     Args:
-        prior: a-priori SNR xi > 0, the expected power of the target over that of the interference.
-        posterior: a-posteriori SNR gamma > 0, the power of a bin over that of the interference.
+        prior: a-priori SNR xi > 0, the expected target power divided by the interference power.
+        posterior: a-posteriori SNR gamma > 0, the bin's power divided by the interference power.
 
     Returns:
         G > 0; nearly xi / (1 + xi), the Wiener gain, for large v, and above 1 for small gamma.
@@ -90,12 +90,12 @@ def decision_directed(
     Args:
         magnitudes: X >= 0.
         crosstalk: C >= 0.
-        amplitudes: A of the frame before the first one; negative if there is none.
+        amplitudes: A in the frame before the first one; negative if there is no such frame.
         weight: 0 to 1; the paper uses 0.98 for frames 8 ms apart.
 
     Returns:
-        Gains from 0 to 1 (the paper's exceed 1 where gamma is small), 1 in bins without crosstalk,
-        and the amplitudes of the last frame.
+        Gains from 0 to 1, and the amplitudes of the last frame. Gains are 1 in bins without
+        crosstalk. (The paper's gains exceed 1 where gamma is small.)
     """
 
     def step(previous: Array, frame: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -126,7 +126,7 @@ def smooth(
 
     Args:
         gains: g.
-        previous: s of the frame before the first one; negative if there is none, so that
+        previous: s in the frame before the first one; negative if there is no such frame, so that
             s(0) = g(0).
         coefficient: c, from 0 (no averaging) to below 1.
 
@@ -143,7 +143,7 @@ def smooth(
 
 
 def per_frame(time_s: float, *, hop_length: int, sample_rate_hz: float) -> float:
-    """Return the coefficient for recursive averaging with a time constant, exp(-hop / time).
+    """Return the coefficient exp(-hop / time constant) for recursive averaging over frames.
 
     Args:
         time_s: time constant in seconds; 0 for no averaging.

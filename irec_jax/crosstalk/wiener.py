@@ -1,9 +1,9 @@
 """Baseline: crosstalk reduction with Wiener filters, based on KAMIR.
 
 Prätzlich, Bittner, Liutkus and Müller, 'Kernel additive modeling for interference reduction in
-multi-channel music recordings', ICASSP 2015. The interference between microphones and the power
-spectrograms of the sources are estimated alternately; the signal of each microphone is then
-filtered to keep its own source.
+multi-channel music recordings', ICASSP 2015. The interference between microphones and the sources'
+power spectrograms are estimated alternately; each microphone signal is then filtered to keep its
+own source.
 """
 
 import functools
@@ -20,7 +20,7 @@ from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_positive
 
-# Minimum of the model in a bin, relative to a track's mean power. It prevents division by zero and
+# Minimum model power in a bin, relative to a track's mean power. It prevents division by zero and
 # keeps the largest quotients finite in float32.
 _MIN_POWER = 1e-20
 # Number of frames processed at a time: complete spectrograms exceed the processor's caches.
@@ -35,7 +35,7 @@ def wiener(
     kernel_frames: int = 5,
     initial: Float[ArrayLike, ""] = 0.03,
 ) -> tuple[Complex[Array, "*batch tracks frames bins"], Float[Array, "*batch tracks tracks"]]:
-    """Reduce crosstalk between tracks with one source per microphone.
+    """Reduce crosstalk between tracks, assuming one source per microphone.
 
     The power spectrograms V_l = |Z_l|^2 are modelled by the power spectrograms P_j of the
     sources and the interference matrix Lambda >= 0, which has ones on its diagonal:
@@ -55,7 +55,7 @@ def wiener(
     Differences from the paper: each source has one close microphone; Lambda is constant over
     frequency; the kernel is a mean over time, not a median (on music with simulated crosstalk it
     improves results as much as the median and damages the sources less); and the power spectrogram
-    of each track is first divided by its mean, so that the levels of the tracks have no effect.
+    of each track is first divided by its mean, so that track levels have no effect.
 
     Args:
         spectra: Z, complex (..., tracks, frames, bins).

@@ -1,4 +1,4 @@
-"""Prepared datasets as batches; the only irec_jax package that uses TFDS and Grain."""
+"""Datasets, their splits and batches; no other irec_jax package uses TFDS or Grain."""
 
 from irec_jax.data.dataset import Dataset, describe, load, store_identity, test_split
 from irec_jax.data.example_store import StoreContents, open_store, write_store

@@ -17,7 +17,7 @@ from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.errors import UserError
 
-#: Channel handling: average the channels of a clip, or make each channel a separate example.
+#: Channel handling: average a clip's channels, or make each channel a separate example.
 CHANNELS = ("mean", "separate")
 #: With `data.split=parts`, one part of the test split is added to the training data and another is
 #: the test set.
@@ -33,8 +33,8 @@ class Dataset:
         name, version, config: identification of the prepared dataset.
         rendered: True for synthesised audio.
         classes: the selected classes.
-        num_classes: number of classes of the full dataset.
-        train: training clips; if `validation` or `test` is None, its clips are taken from them.
+        num_classes: number of classes in the full dataset.
+        train: training clips, from which `validation` and `test` are also taken if they are None.
         test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
         test_split: description of the test split for reports.
@@ -79,7 +79,7 @@ def _format(settings: Mapping[str, Any]) -> AudioFormat:
 
 
 def _selected_classes(known: tuple[str, ...], selection: Sequence[str]) -> tuple[str, ...]:
-    """Return the selected classes in the given order; all classes if none are given."""
+    """Return the selected classes in the given order, or all classes if none are selected."""
     names = []
     for entry in [selection] if isinstance(selection, str) else selection:
         # From the command line, 'a,b' arrives as a single entry.
@@ -88,7 +88,7 @@ def _selected_classes(known: tuple[str, ...], selection: Sequence[str]) -> tuple
         return known
     for name in names:
         if name not in known:
-            raise registry.unknown("class in config key data.classes", name, known)
+            raise registry.unknown("data.classes entry", name, known)
         if names.count(name) > 1:
             raise UserError(f"data.classes: {name!r} appears twice; remove one")
     if len(names) < 2:
@@ -114,7 +114,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def test_split(settings: Mapping[str, Any]) -> str:
-    """Return the description of a dataset's test split for reports, without preparing the data."""
+    """Return a description of a dataset's test split for reports, without preparing the data."""
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     return data_builders.describe(settings["name"]).test_split(builder)
 
@@ -173,7 +173,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 
 def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
-    """Return the instances of a multitrack dataset; see `instances.load_instances`."""
+    """Return a multitrack dataset, divided into instances; see `instances.load_instances`."""
     builder, pieces, splits, frame_labels = load_instances(settings)
     return Dataset(
         name=settings["name"],
@@ -191,7 +191,7 @@ def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
 
 
 def store_identity(settings: Mapping[str, Any], *, version: str, config: str) -> dict[str, Any]:
-    """Return the identity of a dataset, as recorded in a store of its examples."""
+    """Return a dataset's identity, as recorded in stores of its examples."""
     keys = ("name", "window_s", "channels")
     return {key: settings[key] for key in keys} | {"version": version, "config": config}
 
@@ -199,7 +199,7 @@ def store_identity(settings: Mapping[str, Any], *, version: str, config: str) ->
 def _open_split(
     builder: Any, split: str, settings: Mapping[str, Any], *, part: int | None = None
 ) -> Clips:
-    """Return the clips of a split, or of a part of it, that have at least one selected class.
+    """Return the clips in a split, or in one part of it, that have at least one selected class.
 
     With `channels` "separate", each channel becomes a separate example; otherwise, the channels of
     a clip are averaged.
@@ -245,7 +245,8 @@ def _open_split(
 def _to_mono(audio: np.ndarray) -> np.ndarray:
     """Average the channels of int16 audio (T, C), rounding to int16.
 
-    If the channels cancel, as in a stereo pair with one channel inverted, return the loudest one.
+    If the channels cancel, as in a stereo pair with one channel inverted, return the loudest
+    channel.
     """
     if audio.shape[1] == 1:
         return audio[:, 0]

@@ -26,10 +26,10 @@ _T = TypeVar("_T")
 
 
 def num_blocks(num_samples: np.ndarray, window_samples: int) -> tuple[np.ndarray, int]:
-    """Return the first block of each piece of audio and the total number of blocks.
+    """Return each audio piece's first block, and the total number of blocks.
 
     Args:
-        num_samples: lengths of the pieces, of any shape.
+        num_samples: piece lengths, an array of any shape.
         window_samples: length of the longest segment that will be cut.
     """
     per_piece = -(-np.asarray(num_samples, np.int64) // BLOCK_SAMPLES)
@@ -86,8 +86,8 @@ def cut_clips(store: DeviceArrays, positions: DeviceArrays, *, window_samples: i
     Args:
         store: `audio` (blocks, BLOCK_SAMPLES), and for each clip `first_block`, `num_samples`,
             `labels`, `gain` and optionally `weight`. Padding examples use the last row.
-        positions: `clip` and `start`, int32 (B,): row of the clip and first sample of the window.
-        window_samples: length of a window.
+        positions: `clip` and `start`, int32 (B,): clip row and first sample of the window.
+        window_samples: window length.
     """
     clip, start = positions["clip"], positions["start"]
     num_samples = _num_valid(store["num_samples"][clip], start, window_samples)
@@ -119,8 +119,8 @@ def cut_stems(
             the last row.
         positions: `track`, `start` and `channel`, int32 (B, S); without `channel`, channels are
             averaged.
-        window_samples, num_stems: length of an excerpt and number of stems S.
-        channels: 1 if the store holds the mean of the channels, 2 if it holds both, interleaved.
+        window_samples, num_stems: excerpt length and number of stems S.
+        channels: 1 if the store holds the mean channel, 2 if it holds both channels, interleaved.
     """
     track, start = positions["track"], positions["start"]
     channel = positions.get("channel", jnp.full_like(track, MEAN_CHANNEL))
@@ -148,7 +148,7 @@ def cut_stems(
 
 
 def _select(audio: jax.Array, channel: jax.Array) -> jax.Array:
-    """Return one channel of int16 (..., T, 2), or the mean of both."""
+    """Return one channel of int16 audio (..., T, 2), or the mean of both channels."""
     left, right = audio[..., 0], audio[..., 1]
     mean = jnp.round((left.astype(jnp.float32) + right.astype(jnp.float32)) * 0.5)
     channel = channel[..., None]

@@ -1,10 +1,10 @@
-"""Stores of precomputed examples, such as the clips of a dataset after source separation.
+"""Stores of precomputed examples, such as a dataset's clips after source separation.
 
-    store.json   contents, dataset and origin of the examples, and the ids of their clips
+    store.json   kind, shape, dataset and origin of the examples, and their clip ids
     values.npy   int16 (N, *shape), memory-mapped for reading
     done.npy     uint8 (N,), 1 for each clip whose values have been written
 
-Values lie within -1..1 and are stored multiplied by 32768. An interrupted write can be resumed.
+Values lie in -1..1 and are multiplied by 32768 for storage. An interrupted write can be resumed.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from irec_jax.files import atomic_write, expand_home, read_json, write_bytes, wr
 from irec_jax.progress import progress_bar
 
 FORMAT = 1
-#: Kinds of examples: features of the `spectrogram_db` front end, or audio.
+#: Kinds of examples: `spectrogram_db` front-end features, or audio.
 KINDS = ("features", "audio")
 _ARRAY_FILES = ("values.npy", "done.npy")
 
@@ -36,8 +36,8 @@ class StoreContents:
     Attributes:
         kind: one of `KINDS`.
         shape: shape of an example.
-        dataset: identity of the dataset of the clips: ``name``, ``version``, ``config``,
-            ``channels`` and ``window_s``, the number of seconds taken from the start of each clip.
+        dataset: identity of the clips' dataset: ``name``, ``version``, ``config``, ``channels`` and
+            ``window_s``, the number of seconds taken from the start of each clip.
         made_by: unique description of how the examples were computed, such as the separator and
             its fingerprint.
     """
@@ -102,13 +102,13 @@ def write_store(
     """Compute and write the examples that are missing from a store, showing a progress bar.
 
     Args:
-        folder: folder of the store; created if it does not exist.
+        folder: store folder; created if it does not exist.
         contents: description of the examples.
-        ids: N unique ids of the clips.
+        ids: N unique clip ids.
         compute: function that maps the indices of n <= batch_size clips to floats (n, *shape)
             within -1..1; values outside this range are clipped.
         batch_size: clips per batch; completed batches survive an interruption.
-        label: label of the progress bar.
+        label: progress-bar label.
 
     Raises:
         UserError: the folder holds other files or a store with other contents or clips, or is not
@@ -130,7 +130,7 @@ def write_store(
                 values = to_int16(np.asarray(compute(batch.tolist()), np.float32))
                 if values.shape != (expected := (len(batch), *contents.shape)):
                     raise ValueError(f"compute: returned {values.shape}, expected {expected}")
-                # Not memory-mapped, since a full disk would then crash the process.
+                # A memory-mapped write to a full disk would crash the process.
                 for row, value in zip(batch, values, strict=True):
                     file.seek(offset + int(row) * value.nbytes)
                     file.write(value.tobytes())

@@ -23,7 +23,7 @@ def fingerprint(dataset: Dataset | StemDataset, splits: Splits) -> dict[str, Any
         dict: ``name``, ``version``, ``config`` and ``sample_rate_hz`` of the dataset; its
         ``classes`` (or stems); ``splits``, the ``num_examples`` and a ``digest`` of each split;
         ``trained_on``, digests of the songs or tracks used for training and validation; and
-        ``num_shared``, the number of test songs among them.
+        ``num_shared``, the number of these songs or tracks that are also in the test split.
     """
     classes = dataset.classes if isinstance(dataset, Dataset) else dataset.stems
     trained_on = _songs(splits.training) | _songs(splits.validation)
@@ -62,9 +62,10 @@ def changes(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]
 
 
 def num_trained_on(earlier: Mapping[str, Any], splits: Splits) -> int:
-    """Return how many songs of the current test split were trained on before the data changed.
+    """Return how many songs in the current test split were trained on before the data changed.
 
-    Songs are compared by name. The result is 0 if training and test shared songs from the start.
+    Songs are compared by name. The result is 0 if the training and test splits shared songs from
+    the start.
     """
     if earlier["num_shared"]:
         return 0
@@ -72,7 +73,7 @@ def num_trained_on(earlier: Mapping[str, Any], splits: Splits) -> int:
 
 
 def _songs(examples: Clips | Tracks) -> set[str]:
-    """Return short digests of the names of songs or tracks, without `train/` or `test/`."""
+    """Return short digests of song or track names, without their `train/` or `test/` prefixes."""
     names = examples.songs if isinstance(examples, Clips) else examples.names
     names = (str(name).removeprefix("train/").removeprefix("test/") for name in np.unique(names))
     return {_digest([name])[:8] for name in names}

@@ -1,8 +1,8 @@
-"""Instances of multitrack pieces: short windows with labels that change over time.
+"""Instances from multitrack pieces: short windows with labels that change over time.
 
-An instance is labelled with the instruments whose activity in it reaches a threshold (Seipel 2018,
-sections 4.3.1 and 4.3.2); see `crosstalk.activity`. Instances are `Clips` of one window each; their
-`songs` are the pieces.
+An instance is labelled with the instruments whose activity within it reaches a threshold (Seipel
+2018, sections 4.3.1 and 4.3.2); see `crosstalk.activity`. Instances are represented as `Clips` with
+one window per instance; the `songs` of these clips are the pieces.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from irec_jax.data.options import builder_arguments
 from irec_jax.data.pieces import Pieces
 from irec_jax.errors import UserError
 
-#: Splits of multitrack datasets.
+#: Split names in multitrack datasets.
 _SPLITS = ("train", "test")
 
 
@@ -34,13 +34,13 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
     """
     if "label_s" not in settings:
         raise UserError(
-            f"data.name={settings['name']}: holds multitrack pieces, which need other settings; "
-            f"select it with --config=FILE:dataset={settings['name']}"
+            f"data.name={settings['name']}: this dataset contains multitrack pieces, which need "
+            f"other settings; select the dataset with --config=FILE:dataset={settings['name']}"
         )
     if settings["split"] != "official":
         raise UserError(
             f"data.split={settings['split']}: {settings['name']} has its own training and test "
-            "pieces; set it to official"
+            "pieces; set data.split=official"
         )
     label_s, window_s = settings["label_s"], settings["window_s"]
     if label_s is not None and not 0 < label_s <= window_s:
@@ -65,8 +65,8 @@ def load_instances(
 
     Training instances start every `hop_s` seconds and lie within their piece; a piece that is
     shorter than an instance yields one instance. Test instances follow one another without overlap,
-    so that every moment of a piece belongs to exactly one instance; the last one may extend beyond
-    the end.
+    so that every moment of a piece belongs to exactly one instance; a piece's last instance may
+    extend beyond its end.
 
     Args:
         settings: the `data` section of a config. Labels describe the central `label_s` seconds of
@@ -129,11 +129,13 @@ def make_instances(
     Args:
         labelled: the pieces.
         indices: indices of the pieces to use.
-        window_samples: length of the windows.
+        window_samples: window length.
         label_samples: length of the central part of a window, which the labels describe.
         hop_samples: distance between the starts of successive central parts.
-        complete: leave out instances that extend beyond the end of a piece, except the first.
-        threshold_db: level, relative to a track's maximum, from which it counts as playing.
+        complete: leave out instances that extend beyond the end of a piece, except for the piece's
+            first instance.
+        threshold_db: minimum level, relative to a track's maximum, at which the track counts as
+            playing.
     """
     piece, starts, labels = [], [], []
     num_frames = -(-label_samples // activity.FRAME_LENGTH)

@@ -1,4 +1,4 @@
-"""Labelled clips, held as arrays and a read function, and their windows and bags."""
+"""Labelled clips, held as arrays and a read function, and their division into windows and bags."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class Clips(Selectable):
         )
 
     def concatenate(self, other: "Clips") -> "Clips":
-        """Return these clips followed by those of another split with the same classes."""
+        """Return these clips followed by the clips of another split with the same classes."""
         count = len(self)
         return Clips(
             **{name: np.concatenate([a, getattr(other, name)]) for name, a in self._columns()},
@@ -89,12 +89,12 @@ class Clips(Selectable):
         )
 
     def to_bags(self, num_instances: int) -> "Clips":
-        """Return bags of consecutive examples of a song.
+        """Return bags, each of which consists of consecutive examples from one song.
 
-        The examples of a song must be adjacent and have equal lengths. The audio of a bag is the
-        concatenated audio of its examples; its labels are the union of their labels. The last
-        bag of a song ends with the song's last example, so it may overlap the previous bag. Songs
-        with fewer examples than a bag holds are left out.
+        A song's examples must be adjacent and have equal lengths. A bag's audio is the concatenated
+        audio of its examples; a bag's labels are the union of its examples' labels. The last bag of
+        a song ends with the song's last example, so it may overlap the previous bag. Songs with
+        fewer examples than a bag holds are left out.
 
         Raises:
             UserError: every song has fewer examples than a bag holds.
@@ -127,7 +127,7 @@ class Clips(Selectable):
 
 
 def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first example and the number of examples of each run of equal songs."""
+    """Return the first example and the length of each run of examples from the same song."""
     first = np.flatnonzero(np.append(True, songs[1:] != songs[:-1]))
     return first, np.diff(np.append(first, len(songs)))
 
@@ -135,15 +135,15 @@ def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def window_positions(
     num_samples: np.ndarray, *, window_samples: int, hop_samples: int
 ) -> np.ndarray:
-    """Return the positions of all windows that fit in their clips, one every hop.
+    """Return the positions of all windows that fit in their clips, one window per hop.
 
     A window that exceeds its clip by at most a thousandth of the window length still counts as
-    fitting, since clips of 3 s are often a sample short. A clip shorter than a window has one
+    fitting, since 3-s clips are often one sample short. A clip shorter than a window yields one
     window.
 
     Args:
-        num_samples: (N,) lengths of clips.
-        window_samples, hop_samples: length of the windows and distance between their starts.
+        num_samples: (N,) clip lengths.
+        window_samples, hop_samples: window length, and distance between successive window starts.
 
     Returns:
         int64 (M, 2): clip and first sample of each window, in order.

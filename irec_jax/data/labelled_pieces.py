@@ -1,4 +1,4 @@
-"""Mixes and activities of the pieces of a multitrack dataset, stored in the dataset's folder.
+"""Mixes and activities of multitrack pieces, stored in the dataset's folder.
 
     labelled-DIGEST/00007-mix.npy        int16 (T,), the mean of the two channels of the mix
     labelled-DIGEST/00007-activity.npy   float32 (J, F), the activity of each track
@@ -35,8 +35,9 @@ class LabelledPieces:
         names: unique names of the pieces.
         mixes: for each piece, int16 (T,).
         peaks: (N,) peak of each mix on a scale of 0..1; 1 for silence.
-        activity: for each piece, float32 (K, F): RMS of each frame relative to the track's maximum,
-            0..1; the largest value among the tracks of a class, or 0 if there are none.
+        activity: for each piece, float32 (K, F): the activity of each class in each frame, 0..1.
+            This is the largest activity (RMS relative to the track's maximum) among the class's
+            tracks, or 0 if the class has no tracks.
     """
 
     names: tuple[str, ...]
@@ -49,7 +50,7 @@ def load_labelled(pieces: Pieces, folder: str | os.PathLike, *, reduction: bool)
     """Return the mixes and activities of pieces, computing those that are not stored yet.
 
     Args:
-        pieces: the pieces of all splits of a dataset.
+        pieces: the pieces in all splits of a dataset.
         folder: folder of the prepared dataset.
         reduction: whether to reduce crosstalk in spot microphone signals before measuring
             activity. Dry tracks have no crosstalk.
@@ -107,7 +108,7 @@ def _measure(pieces: Pieces, index: int, settings: crosstalk.Settings | None) ->
     first = next(pieces.segments(index))
     kind = "spots" if len(first["spots"]) else "stems"
     if not len(first[kind]):
-        raise UserError(f"{pieces.full_name}, {name}: has no tracks; add the tracks of the piece")
+        raise UserError(f"{pieces.full_name}, {name}: has no tracks; add the piece's tracks")
 
     def read() -> Iterator[np.ndarray]:
         for segment in pieces.segments(index):

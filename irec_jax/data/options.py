@@ -1,4 +1,4 @@
-"""Keys of the `data` section: options of the dataset's builder, and settings of this package."""
+"""Keys in the `data` section: options for the dataset's builder, and settings for this package."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ _SHARED = (
     *("window_s", "channels", "split", "validation_fraction"),
 )
 _CLIPS = ("classes", "hop_s", "normalize", "split_validation", "test_fraction", "stored")
-#: Keys of the `data` section that are not options of a clip dataset's builder.
+#: Keys in the `data` section that are not builder options for clip datasets.
 OWN_KEYS = (*_SHARED, *_CLIPS)
-#: Keys of the `data` section that are not options of a stem dataset's builder.
+#: Keys in the `data` section that are not builder options for stem datasets.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
-#: Keys of the `data` section that are not options of a multitrack dataset's builder.
+#: Keys in the `data` section that are not builder options for multitrack datasets.
 MULTITRACK_OWN_KEYS = (*_SHARED, "hop_s", "normalize", "label_s", "threshold_db", "reduction")
 _CONTENTS = dict(
     clips="labelled clips", stems="tracks with their stems", multitrack="multitrack pieces"
@@ -24,7 +24,9 @@ _CONTENTS = dict(
 
 
 def options_of(name: str) -> Callable:
-    """Return the function that creates a dataset's builder; its keyword arguments are the options.
+    """Return the function that creates a dataset's builder.
+
+    The function's keyword arguments are the dataset's options.
 
     Raises:
         UserError: unknown dataset.
@@ -38,7 +40,7 @@ def is_rendered(name: str) -> bool:
 
 
 def own_keys(name: str) -> tuple[str, ...]:
-    """Return the keys of the `data` section that are not options of this dataset's builder."""
+    """Return the keys in the `data` section that are not options for this dataset's builder."""
     dataset = data_builders.DATASETS.get(name)
     keys = dict(stems=STEM_OWN_KEYS, multitrack=MULTITRACK_OWN_KEYS)
     return keys.get(dataset.kind, OWN_KEYS) if dataset else OWN_KEYS

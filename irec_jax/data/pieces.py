@@ -1,4 +1,4 @@
-"""Pieces of a multitrack dataset, read one at a time."""
+"""Multitrack pieces, read one at a time."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _SPLITS = ("train", "test")
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A piece of J tracks, T samples long.
+    """A piece with J tracks of T samples each.
 
     Attributes:
         name: name of the piece, unique within the dataset.
@@ -26,9 +26,9 @@ class Piece:
         mix: float32 (T, 2).
         spots: float32 (J, T), the spot microphone signal of each track; None if unknown.
         stems: float32 (J, T), the dry tracks; None if unknown.
-        mixing: float32 (J, J), amplitude of stem j in spot l at [l, j], up to a common gain; None
-            if unknown.
-        max_crosstalk_db: upper bound of the off-diagonal elements of `mixing` in dB, or None.
+        mixing: float32 (J, J), where [l, j] is the amplitude of stem j in spot l, up to a common
+            gain; None if unknown.
+        max_crosstalk_db: upper bound on the off-diagonal elements of `mixing` in dB, or None.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Pieces:
     """The pieces of a prepared dataset; indexing reads all segments of a piece.
 
     ``names``, ``splits``, ``tracks``, ``instruments``, ``num_tracks`` and ``num_samples`` describe
-    each piece without reading its audio; ``classes`` holds all instruments of the dataset.
+    each piece without reading its audio; ``classes`` holds all instruments in the dataset.
     """
 
     def __init__(self, builder: Any, splits: Sequence[str], sample_rate_hz: int):
@@ -115,7 +115,7 @@ class Pieces:
 
 
 def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
-    """Return the pieces of a multitrack dataset, preparing it on first use.
+    """Return a multitrack dataset's pieces, preparing the dataset on first use.
 
     Args:
         name: name of a multitrack dataset.
@@ -135,7 +135,7 @@ def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
 
 
 def _join_segments(segments: list[Sequence[np.ndarray]]) -> np.ndarray | None:
-    """Concatenate the segments of J int16 tracks to float32 (J, T); return None if J is 0."""
+    """Concatenate the segments of J int16 tracks into float32 (J, T); return None if J is 0."""
     if not len(segments[0]):
         return None
     num_samples = sum(len(segment[0]) for segment in segments)

@@ -109,7 +109,7 @@ class Batches(RandomAccessBatches):
     Clips are divided into windows by `window_positions`, without overlap if `hop_samples` is 0;
     short windows are zero-padded. The last batch of a pass is padded with examples whose mask is
     0, so that every pass over the data contains every window once. With `shuffle`, each pass has
-    a different order. With `class_weights` (K,), a batch also has the `weight` of each example; see
+    a different order. With `class_weights` (K,), a batch also contains each example's `weight`; see
     `losses.example_weights`.
     """
 

@@ -1,4 +1,4 @@
-"""Splits of datasets into training, validation and test examples."""
+"""Division of datasets into training, validation and test examples."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -36,7 +36,7 @@ STEM_SPLITS = {
     "validation": "tested on the dataset's own validation tracks; some of the training tracks are "
     "used for validation",
 }
-#: Seeds of the random generators that choose validation and test examples.
+#: Seeds for the random generators that choose validation and test examples.
 _SEEDS = {"validation": 0x5EED, "test": 0x7E57}
 
 
@@ -60,7 +60,7 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
             windows of the training clips, `window_s` long and `hop_s` apart. Otherwise,
             `split_validation` "song" (default) holds out complete songs for validation, and
             "random" holds out random clips.
-        seed: seed of the random order.
+        seed: seed for the random order.
 
     Raises:
         UserError: a split would be empty.
@@ -107,7 +107,7 @@ def _clip_ids(clips: Clips, settings: Mapping[str, Any]) -> np.ndarray:
 def describe_split(
     settings: Mapping[str, Any], test_split: str, *, own_validation: bool = False
 ) -> str:
-    """Return the description of a dataset's split for reports.
+    """Return a description of a dataset's split for reports.
 
     Args:
         settings: the `data` section of a config.
@@ -124,7 +124,7 @@ def describe_split(
 
 
 def describe_stem_split(settings: Mapping[str, Any], dataset: StemDataset) -> str:
-    """Return the description of a stem dataset's split for reports."""
+    """Return a description of a stem dataset's split for reports."""
     if settings["split"] != "official":
         return STEM_SPLITS[settings["split"]]
     if dataset.validation is not None:
@@ -175,13 +175,13 @@ def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[in
 
 
 def protocol(settings: Mapping[str, Any], splits: Splits[Clips], dataset: Dataset) -> dict:
-    """Return the description of the splits of a dataset for a report.
+    """Return a dict that describes the splits of a dataset for a report.
 
     Returns:
         dict: ``split`` (a key of `SPLITS`); ``description``; ``unit`` ("clips", "windows" or
-        "instances"); ``examples``, the description of an example, with lengths; ``sides``, which
-        holds the ``num_examples``, ``num_songs`` and ``per_class`` (number of examples labelled
-        with each class) of ``training``, ``validation`` and ``test``; and
+        "instances"); ``examples``, a description of the examples and their lengths; ``sides``,
+        which holds the ``num_examples``, ``num_songs`` and ``per_class`` (number of examples
+        labelled with each class) of ``training``, ``validation`` and ``test``; and
         ``num_songs_on_both_sides``, the number of songs in both training and test.
     """
     name = settings["split"]
@@ -233,21 +233,21 @@ def split_songs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold out complete songs, stratified by class.
 
-    Songs are taken in random order, skipping those that would give a class more than its share, so
-    that close to `fraction` of the clips of each class are held out.
+    Songs are taken in random order, skipping songs that would give a class more than its share.
+    Approximately `fraction` of each class's clips are therefore held out.
 
     Args:
         songs: (N,) song of each clip.
         labels: (N, K) multi-hot.
         fraction: share of the clips to hold out, between 0 and 1.
-        seed: seed of the random order.
+        seed: seed for the random order.
         purpose: 'validation' or 'test'; each has its own random order.
 
     Returns:
         Indices of the remaining clips and of the held-out clips, in ascending order.
 
     Raises:
-        UserError: one of the two sets would be empty.
+        UserError: the set of remaining or held-out clips would be empty.
     """
     # Clips without labels form a class of their own.
     labels = np.column_stack([labels, labels.sum(axis=1) == 0])
@@ -302,7 +302,8 @@ def split_examples(
     _, label_set = np.unique(labels, axis=0, return_inverse=True)
     order = generator.permutation(len(labels))
     order = order[np.argsort(label_set[order], kind="stable")]
-    # Sorted by label set, in random order within each set; the first of each set are held out.
+    # Examples are sorted by label set and shuffled within each set. The first examples of each set
+    # are held out.
     first = np.searchsorted(label_set[order], label_set[order])
     size = np.bincount(label_set)[label_set[order]]
     held_out = np.zeros(len(labels), bool)

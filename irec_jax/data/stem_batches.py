@@ -13,9 +13,9 @@ from irec_jax.data.pipeline import Batch, RandomAccessBatches
 from irec_jax.data.stems import Tracks
 from irec_jax.labels import STEMS
 
-#: Channel handling of stems: average both channels, or choose one of them or the mean at random.
+#: Channel handling for stems: average both channels, or choose one of them or the mean at random.
 STEM_CHANNELS = ("mean", "random")
-#: Seeds of the random generators for the order of examples and for their contents.
+#: Seeds for the random generators that draw the order of the examples and their contents.
 _SEEDS = {"order": 0x0DE5, "examples": 0xE8A3}
 
 
@@ -32,13 +32,13 @@ class StemBatches(RandomAccessBatches):
     """Batches of excerpts from tracks.
 
     With `shuffle` (training), every example is a random excerpt. The number of examples in a pass
-    is the total length of all tracks in windows, rounded up to full batches. The concatenated
-    tracks are divided into this number of equal segments, and each segment gives one example of the
-    pass: tracks are drawn in proportion to their length, and all start positions within a track are
-    equally likely. With probability `remix`, a track and start are instead drawn separately for
-    each stem of an example, in the same proportions. `channels` is 'mean' (of both channels) or
-    'random' (left, right or mean). The latter is drawn separately for each stem of a remixed
-    example, and once for all stems of any other example.
+    is the total length of all tracks, measured in windows and rounded up to full batches. The
+    concatenated tracks are divided into this number of equal segments, and each segment yields one
+    example in the pass: tracks are drawn in proportion to their length, and all start positions
+    within a track are equally likely. With probability `remix`, a track and start are instead drawn
+    separately for each stem of an example, in the same proportions. `channels` is 'mean' (of both
+    channels) or 'random' (left, right or mean). A random channel is drawn separately for each stem
+    of a remixed example, and once for all stems of any other example.
 
     Without `shuffle` (validation), consecutive windows, averaged over both channels, cover every
     track to its end and are accompanied by the released mixture. The last batch is padded with
@@ -89,7 +89,7 @@ class StemBatches(RandomAccessBatches):
     def ids(self, step: int) -> list[str]:
         """Return `TRACK@FIRST_SAMPLE` for each example in the global batch at a step.
 
-        The positions of a remixed example's stems are joined by +.
+        The positions of a remixed example's stems are joined by '+'.
         """
         track, start, _ = self._excerpts(step)
         names = np.char.add(np.char.add(self.tracks.names[track], "@"), start.astype(str))
@@ -117,7 +117,10 @@ class StemBatches(RandomAccessBatches):
         return batch
 
     def _excerpts(self, step: int) -> _Excerpts:
-        """Return the excerpts of the global batch; without `shuffle`, the last may be smaller."""
+        """Return the excerpts in the global batch at a step.
+
+        Without `shuffle`, the last batch may be smaller.
+        """
         if self.shuffle:
             return self._draw(step)
         rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
@@ -178,7 +181,7 @@ class StemBatches(RandomAccessBatches):
         return self.stems if self.shuffle else (*self.stems, "mixture")
 
     def _blocks(self) -> tuple[np.ndarray, int]:
-        """Return the first block of each stream, (N, streams), and the total number of blocks."""
+        """Return each stream's first block, (N, streams), and the total number of blocks."""
         channels = 2 if self._stereo else 1
         lengths = np.repeat(channels * self.tracks.num_samples[:, None], len(self._streams), axis=1)
         return device_audio.num_blocks(lengths, channels * self.window_samples)

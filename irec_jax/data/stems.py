@@ -26,14 +26,14 @@ class Tracks(Selectable):
 
     names: np.ndarray  # (N,) str
     num_samples: np.ndarray  # (N,) int64
-    errata: np.ndarray  # (N,) str, known errors of each track, usually empty
+    errata: np.ndarray  # (N,) str, known errors in each track, usually empty
     read: Callable[[int, str, int, int], np.ndarray]
 
     @classmethod
     def from_arrays(cls, tracks: Mapping[str, Mapping[str, np.ndarray]]) -> "Tracks":
         """Create tracks from arrays in memory: name -> stream -> int16 (T, 2).
 
-        A missing 'mixture' becomes the sum of the stems, clipped to the range of int16.
+        If the 'mixture' is missing, it is the sum of the stems, clipped to the int16 range.
         """
         streams = []
         for arrays in tracks.values():
@@ -76,13 +76,13 @@ def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
     names = tuple(name.strip() for name in str(text).split("+") if name.strip())
     for name in names:
         if name not in stems:
-            raise registry.unknown("stem in config key data.target", name, stems)
+            raise registry.unknown("data.target stem", name, stems)
         if names.count(name) > 1:
             raise UserError(f"data.target={text}: {name!r} appears twice; remove one")
     if not 0 < len(names) < len(stems):
         problem = "no stem" if not names else "all stems, which sum to the mixture"
         raise UserError(
-            f"data.target={text!r}: {problem}; name one stem, or several joined by +, such as "
+            f"data.target={text!r}: {problem}; name one stem, or several joined by '+', such as "
             f"{stems[-1]}+{stems[-2]}"
         )
     return names
@@ -90,7 +90,7 @@ def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class StemDataset:
-    """A stem dataset with the tracks of each split, or None for a split that it lacks."""
+    """A stem dataset with the tracks of each split; missing splits are None."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""Pure signal processing functions on arrays: STFT, mel bands, decibels and waveform images.
+"""Pure signal processing functions for arrays: STFT, mel bands, decibels and waveform images.
 
 Functions operate on the last axes of arrays with any number of leading axes, and support `jit`,
 `vmap` and `grad`. Options (lengths, names, paddings) are static Python values and keyword-only.

@@ -21,8 +21,9 @@ def map_in_batches(
 
     The frames and spectra of a full batch take hundreds of megabytes. On a CPU, they do not fit
     into the caches, and every call causes a page fault for each memory page, which takes longer
-    than the transform itself: log-mel spectrograms of 64 clips of 3 s are three times faster in
-    groups of about 1,000 frames. Accelerators compute the full batch at once.
+    than the transform itself. Log-mel spectrograms of 64 three-second clips, for example, are
+    computed three times faster in groups of about 1,000 frames. Accelerators compute the full batch
+    at once.
 
     Args:
         function: function that maps (..., samples) to (..., *shape) and processes each example
@@ -49,8 +50,8 @@ def map_in_batches(
 def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function` with a `vmap` rule that processes examples one by one on CPUs.
 
-    Use it for functions of several arguments that process one example; see `map_in_batches` for the
-    reason. Accelerators compute the full batch at once.
+    Use this for functions with several arguments that process one example; `map_in_batches`
+    explains the reason. Accelerators compute the full batch at once.
 
     Args:
         function: function that maps arrays to an array or a tree of arrays; it must not close over

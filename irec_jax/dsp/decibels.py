@@ -18,7 +18,7 @@ def power_to_db(
     reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
-    """Return 10 log10(power / reference), clipped at the floor.
+    """Return 10 log10(power / reference), limited to at least `floor_db`.
 
     Args:
         power: power, >= 0.
@@ -40,7 +40,7 @@ def amplitude_to_db(
     reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
-    """Return 20 log10(|amplitude| / reference), clipped at the floor; see `power_to_db`."""
+    """Return 20 log10(|amplitude| / reference), at least `floor_db`; see `power_to_db`."""
     check_floating("amplitude", amplitude)
     # Squares would underflow in float32 at -380 dB.
     ratio = jnp.abs(amplitude) / reference

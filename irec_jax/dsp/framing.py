@@ -1,4 +1,4 @@
-"""Framing and overlap-add of signals.
+"""Signal framing and overlap-add.
 
 The padding determines which samples each frame covers, and the number of frames for T samples:
 

@@ -13,7 +13,7 @@ from irec_jax.dsp.checks import check_floating, check_positive
 from irec_jax.dsp.framing import num_frames
 from irec_jax.dsp.stft import istft, power, stft
 
-# About this many STFT frames and their intermediate results fit in the caches of a CPU.
+# About this many STFT frames and their intermediate results fit in a CPU's caches.
 _FRAMES_PER_BATCH = 256
 
 
@@ -43,7 +43,7 @@ def griffin_lim(
     Args:
         magnitudes: |X|, >= 0, of an STFT X as returned by `stft`.
         frame_length, hop_length, window, padding: as for `stft`.
-        num_samples: T, length of the signal; must match the number of frames.
+        num_samples: T, the signal length; must match the number of frames.
         num_iterations: number of iterations, >= 0; 0 gives the inverse STFT with the initial phase.
         momentum: 0 (Griffin and Lim 1984) to 1.
         initial_phase: angles in radians, or complex numbers with these angles; its shape must

@@ -75,10 +75,10 @@ def mel_filterbank(
 
     Args:
         sample_rate_hz: sample rate of the signal.
-        frame_length: frame length of the STFT.
+        frame_length: STFT frame length.
         num_mels: number of bands.
-        min_hz, max_hz: lower edge of the first band and upper edge of the last band; if max_hz is
-            None, half the sample rate.
+        min_hz, max_hz: lower edge of the first band and upper edge of the last band. If max_hz is
+            None, the upper edge is half the sample rate.
         mel_scale: 'slaney' or 'htk'.
         mel_norm: 'slaney' divides each triangle by half its width in Hz, so that its area is 1;
             None keeps a peak of 1.
@@ -110,7 +110,7 @@ def mel_filterbank(
 
 
 def empty_bands(filterbank: Float[np.ndarray, "bins mels"]) -> int:
-    """Return the number of all-zero bands of a filterbank."""
+    """Return the number of all-zero bands in a filterbank."""
     return int(np.sum(~filterbank.any(axis=0)))
 
 

@@ -1,4 +1,4 @@
-"""Zero-padding, trimming and delaying of signals."""
+"""Functions that zero-pad, trim and delay signals."""
 
 import jax
 import jax.numpy as jnp

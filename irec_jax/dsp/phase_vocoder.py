@@ -20,7 +20,7 @@ _FRACTION_BITS = 16
 _BLOCK_BITS = 10
 _MAX_SPEED = 4.0
 _MAX_SAMPLES = 1 << 22
-#: Number of taps of the interpolation kernel, and number of fractional offsets in its table.
+#: Number of taps in the interpolation kernel, and number of fractional offsets in its table.
 _NUM_TAPS = 16
 _NUM_OFFSETS = 1024
 
@@ -42,9 +42,9 @@ def time_stretch(
     Sample n of the result corresponds to sample n * rate of the signal.
 
     In this basic form, the phases of a partial's bins drift apart, and the level of music drops by
-    3 dB. The phases are therefore locked (as in section III, but without peak picking): the phase
-    rotation of a bin relative to the signal is averaged over neighbouring bins, weighted by
-    magnitude, and the level drops by less than 1 dB. The operation is not linear: the stretched sum
+    3 dB. The phases are therefore locked (as in section III, but without peak picking): a bin's
+    phase rotation relative to the signal is averaged over neighbouring bins, weighted by magnitude.
+    With locking, the level drops by less than 1 dB. The operation is not linear: the stretched sum
     of two signals only approximates the sum of the stretched signals. Onsets are smeared within a
     frame.
 
@@ -109,8 +109,8 @@ def change_speed(
 ) -> Float[Array, "... {num_samples}"]:
     """Change the playback speed of a signal, and with it the duration and the pitch.
 
-    Sample n of the result is the signal at position n * speed, interpolated by a Hann-windowed sinc
-    of 16 samples; at speeds above 1, the cutoff is lowered to suppress aliasing.
+    Sample n of the result is the signal at position n * speed, interpolated with a 16-sample
+    Hann-windowed sinc; at speeds above 1, the cutoff is lowered to suppress aliasing.
 
     Args:
         signal: one or more signals (..., T).

@@ -16,11 +16,11 @@ def recurrence_plot(
     """Return the recurrence plot of a signal, max-pooled to `num_points` x `num_points`.
 
     R[i, j] = |x[i] - x[j]| / 2 (Goel, equation 14, but halved so that samples in -1..1 give values
-    in 0..1). The window length and stride of the pooling are T / num_points samples:
+    in 0..1). The pooling window and its stride are both T / num_points samples long:
 
     - `'1d'`: x is the max-pooled signal, the largest sample of each window.
     - `'2d'`: the plot of all samples is max-pooled. The full plot is never computed, because the
-      largest |x[k] - x[l]| of windows i and j is the larger of max_i - min_j and max_j - min_i.
+      largest |x[k] - x[l]| for windows i and j is the larger of max_i - min_j and max_j - min_i.
 
     Args:
         signal: samples in -1..1.

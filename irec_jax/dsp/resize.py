@@ -1,4 +1,4 @@
-"""Resizing of images."""
+"""Image resizing."""
 
 import numpy as np
 from jax import Array
@@ -18,7 +18,7 @@ def resize(
 
     Args:
         image: one or more images (..., rows, columns).
-        height, width: rows and columns of the result.
+        height, width: numbers of rows and columns in the result.
 
     Returns:
         The resized image, in the dtype of the image.

@@ -11,11 +11,11 @@ from irec_jax.dsp.framing import frame
 def frame_rms(
     samples: Float[Array | np.ndarray, "... samples"], *, frame_length: int
 ) -> Float[Array, "... frames"]:
-    """Return the RMS of consecutive non-overlapping frames, sqrt(1/N sum_n x(t N + n)^2).
+    """Return the RMS of consecutive non-overlapping frames: sqrt(1/N sum_n x(t N + n)^2).
 
     Args:
         samples: one or more signals (..., T).
-        frame_length: N, samples per frame.
+        frame_length: N, the number of samples per frame.
 
     Returns:
         ceil(T / N) values in the dtype of the signal; the last frame is padded with zeros.

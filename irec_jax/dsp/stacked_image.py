@@ -30,7 +30,7 @@ def stacked_image(
 
     Args:
         signal: samples in -1..1.
-        side: rows and columns of the image.
+        side: number of rows and columns in the image.
 
     Returns:
         Integers 0..255 as floats, in the dtype of the signal.

@@ -24,7 +24,7 @@ def stft(
     window: str | Float[np.ndarray, " window"] = "hann",
     padding: str = "center",
 ) -> Complex[Array, "... frames {frame_length//2+1}"]:
-    """Return the STFT, X(t, k) = sum_n w(n) x(t hop + n) exp(-2 pi i k n / N).
+    """Return the STFT: X(t, k) = sum_n w(n) x(t hop + n) exp(-2 pi i k n / N).
 
     The STFT is not scaled: a sinusoid of amplitude 1 gives |X| = sum(w) / 2 at its bin.
 
@@ -98,12 +98,12 @@ def istft(
 
 
 def power(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-    """Return |X|^2 of a complex array."""
+    """Return |X|^2 for a complex array X."""
     return jnp.square(jnp.real(spectrum)) + jnp.square(jnp.imag(spectrum))
 
 
 def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-    """Return |X| of a complex array; the gradient at 0 is 0, not NaN as with `abs`.
+    """Return |X| for a complex array X; the gradient at 0 is 0, not NaN as with `abs`.
 
     Magnitudes whose squares underflow (below about 1e-19 in float32) are 0.
     """
@@ -116,7 +116,7 @@ def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "
 def _window_values(
     window: str | np.ndarray, frame_length: int
 ) -> Float64[np.ndarray, " {frame_length}"]:
-    """Return the values of a window, given its name or its values."""
+    """Return a window's values, given its name or the values themselves."""
     if isinstance(window, str):
         return get_window(window, frame_length)
     values = np.asarray(window, np.float64)

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 from irec_jax.dsp.checks import check_choice, check_positive
 
-#: Coefficients a_k of the windows sum_k (-1)^k a_k cos(2 pi k n / N).
+#: Window name -> coefficients a_k; the window is sum_k (-1)^k a_k cos(2 pi k n / N).
 WINDOWS = {
     "hann": (0.5, 0.5),
     "hamming": (0.54, 0.46),

@@ -1,1 +1,1 @@
-"""Evaluation of recognisers and separators, baselines, and a check for collapsed recognisers."""
+"""Evaluation of recognisers and separators, with baselines and a check for collapse."""

@@ -1,6 +1,6 @@
 """Baselines for recognisers: the most frequent class, and logistic regression on MFCC statistics.
 
-Both return `Predictions`, which are evaluated like those of a network.
+Both return `Predictions`, which are evaluated in the same way as a network's.
 """
 
 import dataclasses
@@ -41,27 +41,27 @@ class Majority:
         return cls(np.eye(len(frequency), dtype=np.float32)[frequency.argmax()])
 
     def predict(self, like: Predictions) -> Predictions:
-        """Return predictions for the clips of ``like``, whose probabilities are ignored."""
+        """Return predictions for the clips in ``like``; its own probabilities are ignored."""
         return dataclasses.replace(like, windows=[self.probabilities[None]] * len(like.ids))
 
 
 def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
-    """Return MFCC statistics of a clip, one row per window of 3 s with a hop of 1.5 s.
+    """Return the MFCC statistics of a clip, one row per 3 s window, with a hop of 1.5 s.
 
     The clip is peak-normalised, and 20 MFCCs are computed from 128 mel bands in frames of 2048
     samples with a hop of 512. Each window is described by the means and standard deviations of
-    the MFCCs and of their first differences over time (librosa's `delta`, 9 frames). The windows
-    are those of `inference.sliding_windows`: the last one ends with the clip, and a clip shorter
-    than 3 s forms a single, shorter window. Each window is analysed separately, so that a
-    window of a long clip has the same edge effects as a training clip of 3 s.
+    the MFCCs and of their first differences over time (librosa's `delta`, 9 frames). Windows are
+    placed as in `inference.sliding_windows`: the last one ends with the clip, and a clip shorter
+    than 3 s forms a single, shorter window. Each window is analysed separately, so that windows
+    in long clips have the same edge effects as 3 s training clips.
 
     Args:
         audio: mono samples, float (T,).
         sample_rate_hz: sample rate of the audio.
 
     Returns:
-        float64 (windows, 80): means of the MFCCs and of their differences, then standard
-        deviations.
+        float64 (windows, 80): the means of the MFCCs and of their differences, followed by their
+        standard deviations.
     """
     audio = np.asarray(audio, np.float32)
     audio = audio / max(float(np.abs(audio).max(initial=0.0)), 1e-9)
@@ -122,7 +122,7 @@ class MfccLogistic:
         )
 
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Return the probabilities, float32 (windows, K), of the 3 s windows of mono audio (T,)."""
+        """Return the class probabilities of each 3 s window of mono audio (T,): (windows, K)."""
         features = mfcc_statistics(audio, sample_rate_hz=self.sample_rate_hz)
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
         return (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)  # sigmoid without overflow
@@ -130,7 +130,7 @@ class MfccLogistic:
     def predict(self, clips: Iterable[np.ndarray], like: Predictions) -> Predictions:
         """Return predictions for clips of mono audio (T,), in the order of ``like``.
 
-        Ids, songs and labels are taken from ``like``, whose probabilities are ignored.
+        Ids, songs and labels are taken from ``like``; its own probabilities are ignored.
         """
         with _one_blas_thread():
             return dataclasses.replace(like, windows=[self.probabilities(audio) for audio in clips])
@@ -139,13 +139,13 @@ class MfccLogistic:
 def _one_blas_thread() -> threadpoolctl.threadpool_limits:
     """Restrict BLAS to one thread.
 
-    The matrices are so small that more threads take up to fifteen times as long on a busy machine.
+    With such small matrices, several threads take up to fifteen times as long on a busy machine.
     """
     return threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the weights (80,) and the bias of the regression of one class against all others."""
+    """Fit a regression of one class against all others; return its weights (80,) and its bias."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
     regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))

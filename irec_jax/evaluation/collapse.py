@@ -19,27 +19,27 @@ from irec_jax.text import plural
 
 #: Splits with fewer clips are not checked.
 MIN_CLIPS = 10
-#: First sign: minimum share of clips with the most frequent prediction, and the minimum by which it
-#: exceeds the share of clips with the most frequent true label set.
+#: First sign: minimum share of clips with the most frequent prediction, and minimum difference
+#: between this share and the share of clips with the most frequent true label set.
 TOP_SHARE, TOP_EXCESS = 0.8, 0.2
-#: Third sign: each class is predicted for a share of the clips within `NEAR` of 0 or 1, and recall
-#: exceeds the false positive rate by at most `SKILL`, averaged over the classes.
+#: Third sign: the share of clips for which a class is predicted is within `NEAR` of 0 or 1 for each
+#: class, and recall exceeds the false positive rate by at most `SKILL`, averaged over the classes.
 NEAR, SKILL = 0.05, 0.1
 
 
 def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct label sets (rows) and the count of each, most frequent first."""
+    """Return the distinct label sets (rows) and their counts, most frequent first."""
     rows, counts = np.unique(matrix, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return rows[order], counts[order]
 
 
 def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
-    """Return the numbers of classes that are nearly always and nearly never predicted.
+    """Count the classes that are nearly always predicted and those that are nearly never predicted.
 
     Only classes that occur in some but not all clips are considered. The result is None if there
-    are fewer than two of them, if any of them is neither nearly always nor nearly never predicted,
-    or if recall exceeds the false positive rate by more than `SKILL` on average.
+    are fewer than two such classes, if any of them is neither nearly always nor nearly never
+    predicted, or if recall exceeds the false positive rate by more than `SKILL` on average.
     """
     num_positive = labels.sum(0)
     judged = (num_positive > 0) & (num_positive < len(labels))
@@ -70,7 +70,7 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
         - ``warning``: a sentence that describes the signs, or None.
         - ``num_distinct_predicted``, ``num_distinct_true``: numbers of distinct label sets.
         - ``share_distinct_predicted``: ``num_distinct_predicted`` divided by the number of clips.
-        - ``most_frequent_predicted``, ``most_frequent_true``: dicts with the ``labels`` of the most
+        - ``most_frequent_predicted``, ``most_frequent_true``: dicts with the ``labels`` in the most
           frequent label set and its ``share`` of the clips.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
@@ -96,7 +96,7 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
 
 
 def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Return a clause for each sign of collapse."""
+    """Return a list with one clause for each sign of collapse that is found."""
     true_sets, true_counts = _label_sets(labels)
     sets, counts = _label_sets(predictions)
     share, true_share = counts[0] / len(labels), true_counts[0] / len(labels)

@@ -38,7 +38,7 @@ def piece_scores(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """Return the scores of a recogniser, averaged over pieces and then over classes.
+    """Return a recogniser's scores, averaged over pieces and then over classes.
 
     Args:
         labels: (N, K), non-zero for the classes that play in an instance.
@@ -54,8 +54,8 @@ def piece_scores(
         dict:
 
         - ``num_pieces``: total number of pieces.
-        - ``macro``: mean of each of the `SCORES` over the classes, with a ``NAME_interval`` for
-          each score.
+        - ``macro``: the mean of each score in `SCORES` over the classes, with a ``NAME_interval``
+          for each score.
         - ``per_class``: for each class name, the same entries for the class alone, and the dicts
           ``num_pieces`` and ``num_left_out``, the numbers of pieces in which each score is defined
           and undefined.
@@ -92,7 +92,7 @@ def frame_scores(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """Return the scores of a recogniser per frame instead of per instance.
+    """Return a recogniser's scores per frame instead of per instance.
 
     Each frame takes the scores of the instance in which it begins. The frame labels do not depend
     on the length of an instance, so systems with instances of different lengths can be compared.
@@ -145,8 +145,8 @@ def paired_difference(
 ) -> dict:
     """Return the score differences between two systems on the same instances, first minus second.
 
-    Both systems are scored on the same resamples of pieces, so that the difficulty of pieces
-    cancels out.
+    Both systems are scored on the same resamples of pieces, so that differences in difficulty
+    between pieces cancel out.
 
     Args:
         first, second: scores (N, K) of the two systems.
@@ -154,8 +154,8 @@ def paired_difference(
         labels, pieces, classes, num_resamples, level, seed: as for `piece_scores`.
 
     Returns:
-        dict: the differences and their intervals, with the same entries as in the result of
-        `piece_scores` but without the numbers of pieces. The means include only the classes for
+        dict: the differences and their intervals, with the same entries as the result of
+        `piece_scores` except for the numbers of pieces. The means include only the classes for
         which the score of both systems is defined.
 
     Raises:
@@ -182,7 +182,7 @@ def evaluate(
 ) -> dict:
     """Return the ``pieces`` entry of a recognition report.
 
-    The ``songs`` of the predictions serve as pieces, and the windows of an instance are averaged.
+    The predictions' ``songs`` serve as pieces, and scores are averaged over an instance's windows.
 
     Returns:
         dict:
@@ -230,7 +230,7 @@ def evaluate(
 def _group(
     values: np.ndarray, pieces: Sequence[str], classes: Sequence[str], kind: str = "labels"
 ) -> tuple[list[str], Int[np.ndarray, " instances"]]:
-    """Return the sorted names of the pieces, and the index of the piece of each instance."""
+    """Return the sorted piece names, and the piece index of each instance."""
     expected = (len(pieces), len(classes))
     if np.shape(values) != expected or not len(pieces):
         raise ValueError(
@@ -269,7 +269,7 @@ def _score_pieces(
 def _resample(
     table: Float64[np.ndarray, "scores classes pieces"], *, num_resamples: int, seed: int
 ) -> Float64[np.ndarray, "resamples scores classes"]:
-    """Return the mean scores of each resample; NaN if a score is undefined in all drawn pieces."""
+    """Return the mean scores of each resample; scores undefined in all drawn pieces are NaN."""
     *shape, num_pieces = table.shape
     if num_pieces < 2:
         return np.full((1, *shape), np.nan)

@@ -32,8 +32,8 @@ def predict_split(
         predict: result of `create_predict` for the task, which can be reused for every split.
         clips: clips of the split.
         hop_samples: hop between windows.
-        batch_size: number of windows per call in this process, rounded up to a multiple of the
-            number of its devices.
+        batch_size: number of windows per call in this process, rounded up to a multiple of its
+            device count.
         label: description shown with the progress bar.
 
     Returns:
@@ -60,7 +60,7 @@ def predict_split(
 
 
 def _gather(predicted: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
-    """Gather the predictions of all processes on every process, in the order of the clips."""
+    """Gather the predictions from all processes on every process, in clip order."""
     order = sorted(predicted)
     counts = np.zeros(num_clips, np.int64)
     counts[order] = [len(predicted[i]) for i in order]

@@ -28,18 +28,18 @@ from irec_jax.text import plural
 
 #: Ways to choose a threshold, in the order of the tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
-#: Scores of the most probable class on single-label clips.
+#: Scores that compare the most probable class with the labels of single-label clips.
 _ACCURACIES = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval")
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions of a recogniser for the N clips of a split, and the labels of the clips.
+    """A recogniser's predictions for the N clips of a split, with the labels of these clips.
 
     Attributes:
         ids: N clip ids.
         songs: song name of each clip; the bootstrap draws the clips of a song together.
-        labels: (N, K), non-zero for the classes of a clip.
+        labels: (N, K), non-zero for the classes that are present in a clip.
         windows: N arrays of window probabilities (W_i, K), W_i >= 1.
         classes: K class names.
         contradictory: bool (N,), whether the split contains another, byte-identical clip with
@@ -75,7 +75,7 @@ class Predictions:
                 raise ValueError(f"{clip}: window probabilities contain NaN or infinite values")
 
     def counts(self) -> dict[str, int | float]:
-        """Return the sizes of the split for the report."""
+        """Return clip, song, label and window statistics of the split for the report."""
         labels = np.asarray(self.labels) > 0
         return {
             "num_clips": len(self.ids),
@@ -159,18 +159,19 @@ def evaluate(
         dict:
 
         - ``classes``: class names.
-        - ``data``: sizes of both splits.
+        - ``data``: the result of `Predictions.counts` for each split.
         - ``aggregation``: name of the main aggregation.
-        - ``thresholds``: scores of the main aggregation by kind of threshold (see `KINDS`), each
-          with ``threshold``, ``micro``, ``macro`` and ``per_class``.
-        - ``aggregations``: for each aggregation by name, ``thresholds`` as above and ``curve``, the
-          micro and macro F1 on the test split against the threshold.
+        - ``thresholds``: dict from each kind of threshold (see `KINDS`) to the scores of the main
+          aggregation: ``threshold``, ``micro``, ``macro`` and ``per_class``.
+        - ``aggregations``: dict from each aggregation's name to ``thresholds``, as above, and
+          ``curve``, the micro and macro F1 on the test split against the threshold.
         - ``ranking``: AUC and LRAP.
         - ``predominant``: scores of the most probable class on single-label clips: accuracy and
-          balanced accuracy with intervals, the chance level, the confusion matrix and, if there
-          are training labels, the accuracy of predicting the most frequent training class.
+          balanced accuracy with intervals, the chance level, the confusion matrix and, if
+          training labels are given, the accuracy of always predicting the most frequent training
+          class.
         - ``collapse``: result of `collapse.check`.
-        - ``notes``: caveats for the interpretation of the scores.
+        - ``notes``: caveats for interpreting the scores.
 
         Undefined values are NaN.
 
@@ -201,7 +202,7 @@ def evaluate(
 
 
 def compact(report: dict) -> dict:
-    """Return the part of a baseline's report that is included in the report of a model."""
+    """Return the part of a baseline's report that is included in a model's report."""
 
     def part(block: dict) -> dict:
         f1 = {name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()}
@@ -221,7 +222,7 @@ def _aggregation_scores(
     aggregation: aggregations.Aggregation,
     bootstrap: dict[str, int],
 ) -> dict:
-    """Return the scores at each kind of threshold, and the F1 curve over the threshold grid.
+    """Return the scores for each kind of threshold, and the F1 curve over the threshold grid.
 
     Args:
         bootstrap: ``num_resamples`` and ``seed`` of the bootstrap.
@@ -300,7 +301,7 @@ def _ranking(test: Predictions) -> dict:
 def _predominant(
     test: Predictions, training_labels: np.ndarray | None, bootstrap: dict[str, int]
 ) -> dict:
-    """Return the accuracy and confusion matrix of the most probable class on single-label clips."""
+    """Return accuracies and a confusion matrix for the top class of single-label clips."""
     labels = np.asarray(test.labels) > 0
     single, num_classes = labels.sum(1) == 1, len(test.classes)
     truth, songs = labels[single].argmax(1), np.asarray(test.songs)[single]
@@ -334,15 +335,15 @@ def _predominant(
 
 
 def _notes(test: Predictions, validation: Predictions) -> list[str]:
-    """Return caveats for the interpretation of the scores."""
+    """Return caveats for interpreting the scores."""
     notes = []
     tested, tuned = test.counts(), validation.counts()
     keys = ("mean_labels_per_clip", "mean_windows_per_clip")
     if any(abs(tested[key] - tuned[key]) > 0.1 * tested[key] for key in keys):
         notes.append(
-            "Thresholds tuned on validation are biased because the splits differ: validation clips "
-            f"have {tuned[keys[0]]:.1f} labels and {tuned[keys[1]]:.1f} windows on average, "
-            f"whereas test clips have {tested[keys[0]]:.1f} and {tested[keys[1]]:.1f}."
+            "Thresholds tuned on the validation split are biased because the splits differ: "
+            f"validation clips have {tuned[keys[0]]:.1f} labels and {tuned[keys[1]]:.1f} windows "
+            f"on average, whereas test clips have {tested[keys[0]]:.1f} and {tested[keys[1]]:.1f}."
         )
     if tested["num_contradictory_clips"]:
         count = int(tested["num_contradictory_clips"])
@@ -354,7 +355,7 @@ def _notes(test: Predictions, validation: Predictions) -> list[str]:
     absent = [name for name, count in zip(test.classes, num_positives, strict=True) if not count]
     if absent:
         notes.append(
-            f"No test clip has the label {', '.join(absent)}. "
+            f"Labels that no test clip has: {', '.join(absent)}. "
             "The F1 of an absent class counts as 0 in the macro average."
         )
     return notes

@@ -96,7 +96,7 @@ class TrackEstimates:
 
     @property
     def systems(self) -> list[str]:
-        """Names of the separator's systems, in the order given."""
+        """Names of the systems that have estimates, in the order given."""
         return list(dict.fromkeys([*self.features, *self.waveforms]))
 
 
@@ -124,11 +124,11 @@ class TrackScores:
 
 
 class Example(NamedTuple):
-    """Spectrograms of an excerpt of a track.
+    """Spectrograms of an excerpt from a track.
 
     Attributes:
         track: name of the track.
-        levels_db: spectrograms in dB, (bins, frames), of 'mixture', of each system and of 'target'.
+        levels_db: spectrograms in dB, (bins, frames), by name: 'mixture', each system and 'target'.
         start_s: start of the excerpt within the track.
         frame_s: time between consecutive frames.
         bin_hz: spacing of the bins.
@@ -156,8 +156,8 @@ def score_track(
         track: the track with its estimates.
         frontend: front end that defines the amplitude spectrograms; its floor is not applied.
         sample_rate_hz: sample rate of the track.
-        post_variants: postprocessing functions by name; each is applied to the features of `raw`,
-            and the result is scored.
+        post_variants: postprocessing functions by name; each is applied to the `raw` features, and
+            the result is scored.
 
     Raises:
         ValueError: features have the wrong number of bins or frames.
@@ -186,7 +186,7 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         dict:
 
         - ``systems``: names of the systems.
-        - ``num_tracks``, ``num_silent``: number of tracks, and how many have a silent target.
+        - ``num_tracks``, ``num_silent``: number of tracks, and of those with a silent target.
         - ``tracks``: one dict per track with the fields of `TrackScores`.
         - ``summary[system][score]``: ``mean`` and ``sd`` (n - 1) of the ``num_tracks`` finite
           scores, ``median`` of all scores except NaN, and ``num_infinite``.
@@ -198,7 +198,7 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
           and a ``paired`` test against `raw`.
 
     Raises:
-        ValueError: there are no tracks, or tracks have different systems.
+        ValueError: there are no tracks, or the tracks have different systems.
     """
     if not tracks:
         raise ValueError("tracks: expected at least one")
@@ -240,7 +240,7 @@ def example(
     start_s: float = 0.0,
     duration_s: float = 10.0,
 ) -> Example:
-    """Return dB spectrograms of an excerpt of the mixture, of each estimate and of the target."""
+    """Return an excerpt's dB spectrograms: the mixture, each estimate and the target."""
     hop, length = frontend.hop_length, frontend.frame_length
     first = round(start_s * sample_rate_hz / hop)
     last = first + max(1, round(duration_s * sample_rate_hz / hop))
@@ -326,7 +326,7 @@ def ideal_estimate(
 def _amplitude_scores(
     track: TrackEstimates, frontend: SpectrogramDb, post_variants: Mapping[str, Callable]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the amplitude SDR in dB of every system and of every postprocessing variant."""
+    """Return the amplitude SDR in dB of every system and every postprocessing variant."""
     mixture, target, remainder = (
         amplitudes(np.asarray(signal, np.float32).mean(-1), frontend, track.window_samples)
         for signal in (track.mixture, track.target, track.remainder)
@@ -426,7 +426,7 @@ def _segment(signals: np.ndarray, first: int, num_samples: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _block_amplitudes(samples: jax.Array, frontend: SpectrogramDb) -> jax.Array:
-    """Return the amplitudes (bins, frames) of all complete frames of samples (T,)."""
+    """Return the amplitudes (bins, frames) of all complete frames in a signal (T,)."""
     framing = dict(frontend.framing, padding="none")
     return stft.magnitude(stft.stft(samples, **framing)).T
 
@@ -441,6 +441,6 @@ def _block_ideal(signals: jax.Array, frontend: SpectrogramDb) -> jax.Array:
 
 
 def _ratio_mask(numpy, target, remainder):
-    """Return the mask |T| / (|T| + |R|), which is 0 where both are silent."""
+    """Return the mask |T| / (|T| + |R|), which is 0 where target and remainder are silent."""
     total = target + remainder
     return target / numpy.where(total > 0, total, 1.0)

@@ -1,4 +1,4 @@
-"""Experiments: training and evaluation of the system that a config describes, with a report."""
+"""Experiments, which train and evaluate the system that a config describes and write a report."""
 
 import contextlib
 import os
@@ -48,15 +48,16 @@ def run(
     Args:
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
-        folder: the workdir, which may be a URL; several repeats are stored in its `seed_N` folders.
+        folder: the workdir, which may be a URL; if there are several repeats, they are stored in
+            its `seed_N` folders.
         mode: 'train' trains (resuming from a checkpoint if there is one) and evaluates; 'eval' only
             evaluates the trained parameters.
-        part: (I, N) to run only every N-th repeat, starting with the I-th, as one job of an array.
+        part: (I, N) to run only every N-th repeat, starting with the I-th, as one job in an array.
         collect: whether to report on the repeats that have finished instead of running any.
 
     Returns:
-        The report. For several repeats, it is the report of the first one, with a summary of all
-        repeats under `repeats`. For a part of the repeats, it is an empty dict.
+        The report. If there are several repeats, this is the first repeat's report with a summary
+        of all repeats under `repeats`. If only a part of the repeats is run, the dict is empty.
 
     Raises:
         UserError: the config, dataset or workdir is invalid, or another run uses the workdir.
@@ -94,8 +95,8 @@ def run(
 def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.ConfigDict:
     """Return the config with an explicit `model.dtype`.
 
-    None is replaced by the dtype recorded in the workdir or, in a new workdir, by the default dtype
-    of this device.
+    None is replaced by the dtype recorded in the workdir or, in a new workdir, by this device's
+    default dtype.
     """
     if config.model.get("dtype", "") is not None:
         return config
@@ -103,8 +104,8 @@ def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.
     default = distributed.on_main(models.default_dtype)
     if recorded and recorded != default:
         log(
-            f"the network computes in {recorded}, as when training in this workdir began (default "
-            f"of this device: {default})"
+            f"the network computes in {recorded}, as when training in this workdir began (this "
+            f"device's default: {default})"
         )
     resolved = config.copy_and_resolve_references()
     with resolved.unlocked(), resolved.ignore_type():
@@ -145,7 +146,7 @@ def _run(
 
     Args:
         experiment: the experiment.
-        folders, folder: folders of the repeats by seed, and the workdir.
+        folders, folder: the folder of each repeat by seed, and the workdir.
         mode: see `run`.
         flat: the config to record, from `config.flatten`.
     """
@@ -193,15 +194,15 @@ def _run_once(
 def _check_data(
     dataset: data.Dataset | data.StemDataset, splits: data.Splits, folder: Path, mode: str
 ) -> str:
-    """Compare the data with the data that a system was trained on; record them before training.
+    """Before training, record the data; afterwards, compare the current data with this record.
 
     Returns:
         A line for the user if the data have changed but can still be used, otherwise "". Systems
-        from earlier versions have no record of their data, so nothing is compared.
+        trained with earlier versions have no such record, so nothing is compared for them.
 
     Raises:
         UserError: the data have changed, and either training would resume on different data or the
-            classes differ from those of the system.
+            classes differ from the system's classes.
     """
     file, current = folder / "dataset.json", data.fingerprint(dataset, splits)
     if mode == "train" and not workdir.has_checkpoint(folder):

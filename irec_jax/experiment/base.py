@@ -1,4 +1,4 @@
-"""Base class of experiments: training, checkpoints, reports and the workdir."""
+"""Base class for experiments: training, checkpoints, reports and the workdir."""
 
 import abc
 import contextlib
@@ -43,7 +43,7 @@ class Trained(Generic[Examples]):
         splits: result of `Experiment.split`.
         folder: folder of this repeat.
         seed: seed of this repeat.
-        progress: progress of the training.
+        progress: training progress.
         durations_s: duration of each phase in seconds.
     """
 
@@ -65,7 +65,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     Args:
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
-        task: the task of the config.
+        task: the config's task.
         initial: parameters of a trained system that training starts from, if the config names one.
     """
 
@@ -105,7 +105,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def batches(self, examples: Examples, *, seed: int = 0, shuffle: bool) -> Any:
-        """Return this process's batches of a split; see `loop.TrainBatches`."""
+        """Return the batches of a split for this process; see `loop.TrainBatches`."""
 
     def training_batches(self, examples: Examples, folder: Path, *, seed: int) -> Any:
         """Return the training batches; subclasses may store settings in the repeat's folder."""
@@ -139,7 +139,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @functools.cached_property
     def optimizer(self) -> tuple[Any, Any]:
-        """Optimiser and schedule."""
+        """The optimiser and its learning-rate schedule."""
         with name_sections("optimizer"):
             return optimizers.create_optimizer(self.config.optimizer.to_dict(), self.num_steps)
 
@@ -162,7 +162,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return self._train_steps[kind]
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
-        """Return the arguments of `Batches` and `StemBatches` that all tasks share."""
+        """Return the arguments for `Batches` and `StemBatches` that all tasks share."""
         training = self.config.training
         return dict(
             window_samples=self.task.window_samples,
@@ -178,7 +178,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def report_arguments(
         self, trained: Trained[Examples], split: str, protocol: Mapping
     ) -> dict[str, Any]:
-        """Return the arguments of `reports.assemble` that all tasks share.
+        """Return the arguments for `reports.assemble` that all tasks share.
 
         Args:
             trained: the evaluated repeat.
@@ -213,11 +213,11 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return final
 
     def update_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
-        """Add the entries of `system.json` that are known only after the evaluation.
+        """Add the entries that are known only after the evaluation to `system.json`.
 
-        If `--mode=eval` is run with other evaluation settings, `system.json` does not change, so
-        that applying the system gives the same results as before. A restarted training run writes
-        its settings when it starts.
+        If `--mode=eval` is run with different evaluation settings, `system.json` does not change,
+        so that applying the system gives the same results as before. A restarted training run
+        writes its settings when it starts.
         """
 
         def differences() -> list[str]:
@@ -234,7 +234,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             self.write_system(folder, evaluated)
 
     def write_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
-        """Write `system.json`, which makes a checkpoint a complete system.
+        """Write `system.json`, which turns a checkpoint into a complete system.
 
         Args:
             folder: folder of this repeat.
@@ -301,7 +301,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
-        # If training has finished, its data are not loaded onto the devices.
+        # If training has already finished, the data are not loaded onto the devices.
         finished = storage.has_finished(folder / "checkpoints")
         placement = "host" if finished else config.data.get("placement", "auto")
         store = dispatch.place(batches, placement, name="training")

@@ -23,24 +23,24 @@ _FREE_KEYS = ("dropout", "dtype")
 
 @dataclasses.dataclass(frozen=True)
 class Initial:
-    """Parameters and model state of a trained system, used as the starting point of training.
+    """Parameters and model state of a trained system, from which training starts.
 
     Attributes:
-        arrays: arrays by name; see `packaged.flatten`. The arrays of the last layer are missing if
-            the trained system has other classes.
+        arrays: arrays by name; see `packaged.flatten`. The last layer's arrays are missing if the
+            trained system has different classes.
     """
 
     arrays: Mapping[str, np.ndarray]
 
     def apply(self, params: Any, model_state: Any) -> tuple[Any, Any]:
-        """Replace parameters and model state with the arrays of the trained system."""
+        """Replace parameters and model state with the trained system's arrays."""
         return packaged.unflatten(self.arrays, params, model_state)
 
 
 def load_initial(
     config: config_dict.ConfigDict, task: Recognition | Separation, sample_rate_hz: int
 ) -> Initial | None:
-    """Load the trained system that `training.init_from` names; return None if it is not set.
+    """Load the trained system that `training.init_from` names; return None if that key is not set.
 
     Logs how many parameters are taken from the trained system, and which parameters are new.
 
@@ -86,7 +86,7 @@ def _load(
 
 
 def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that determine the output of a system, as JSON values by key.
+    """Return the settings that determine a system's output, as JSON values by key.
 
     Args:
         system: `task`, `sample_rate_hz`, `frontend` and `config` of `system.json`.
@@ -108,7 +108,7 @@ def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(section: Mapping[str, Any], find: Callable[[str], Callable]) -> dict[str, Any]:
-    """Return a section, completed with the defaults of omitted arguments; the name comes first."""
+    """Return a section with defaults for omitted arguments; the name comes first."""
     known = registry.parameters(find(section["name"])) or {}
     defaults = {key: parameter.default for key, parameter in known.items() if key != "parent"}
     return {"name": section["name"]} | defaults | dict(section)
@@ -126,12 +126,12 @@ def _check_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
 
 
 def _shapes(task: Recognition | Separation) -> tuple[Any, Any]:
-    """Return the shapes of the parameters and the model state of a task."""
+    """Return the shapes of a task's parameters and model state."""
     return jax.eval_shape(task.init, jax.random.key(0))
 
 
 def _by_name(shapes: Mapping[str, Any], new: set[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of parameters by name, without the new ones."""
+    """Return the parameter shapes by name, without the new parameters."""
     return {f"parameter {name}": array.shape for name, array in shapes.items() if name not in new}
 
 

@@ -1,4 +1,4 @@
-"""Experiments with recognisers that are trained on bags of instances."""
+"""Experiments with recognisers trained on bags of instances."""
 
 from typing import ClassVar
 

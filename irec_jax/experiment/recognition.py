@@ -185,7 +185,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         clips: data.Clips,
         label: str,
     ) -> recognition.Predictions:
-        """Return the predictions of the model for the clips of a split."""
+        """Return the model's predictions for the clips of a split."""
         config, dataset = self.config, self.dataset
         hop_samples = max(1, round(config.evaluation.hop_s * dataset.sample_rate_hz))
         windows = predict_split(
@@ -211,7 +211,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         tuning: recognition.Predictions,
         splits: data.Splits[data.Clips],
     ) -> tuple[dict, dict]:
-        """Return the scores of the model and of the baselines on the same splits.
+        """Return the scores of the model and the baselines on the same splits.
 
         Baselines are computed on process 0 only, if the config enables them.
         """
@@ -277,7 +277,7 @@ def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, 
 
 
 def _summary(report: Mapping) -> str:
-    """Return the main scores in two lines, or three if every test example has one label."""
+    """Return the main scores in two lines, or three if every test example has exactly one label."""
     fixed, accuracy = report["thresholds"]["fixed"], report["predominant"]
     rendered = ", rendered audio" if report["rendered"] else ""
     where = f"{report['dataset']} test (data.split={report['protocol']['split']}){rendered}"

@@ -1,4 +1,4 @@
-"""Folders and reports of the repeats of an experiment."""
+"""Folders and reports of an experiment's repeats."""
 
 from pathlib import Path
 

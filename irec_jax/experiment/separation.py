@@ -24,7 +24,7 @@ from irec_jax.tasks import Separation
 from irec_jax.text import mean_sd, plural
 from irec_jax.training.logging import log
 
-#: Function that maps windows, float32 (B, T), to features of the target.
+#: Function that maps windows, float32 (B, T), to the target's features.
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
@@ -129,7 +129,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         return scores, examples[first]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
-        """Return the estimated features (of the mean of the channels) and waveforms of a track.
+        """Return a track's estimated features (for the channel mean) and waveforms.
 
         The scores of Ligtenberg (2022) are computed from the features.
         """

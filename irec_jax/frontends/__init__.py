@@ -1,13 +1,13 @@
 """Front ends, which compute model inputs from waveforms.
 
 A front end is a subclass of `FrontEnd`: a frozen dataclass of static settings that can be written
-as JSON (checkpoints store its `dataclasses.asdict`). It has the following members:
+as JSON (checkpoints store the result of `dataclasses.asdict`). It has the following members:
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
   or a dict of such arrays,
 - `output_shape(num_samples) -> shape`, the shape of one example's features (a dict of shapes
   if the features are a dict), computed without running the front end, and
-- `axes`, the names of the axes of that shape, such as `time` and `frequency` for spectrograms.
+- `axes`, the names of the feature axes, such as `time` and `frequency` for spectrograms.
 
 Front ends that depend on the sample rate have a `sample_rate_hz` field. A front end whose input is
 not audio (`stored`) has a `num_values` attribute, the length of its 'waveforms'. Batched and

@@ -1,4 +1,4 @@
-"""Base class of front ends, and checks of their settings; errors name the config key."""
+"""Base class for front ends, and checks for their settings; error messages name the config key."""
 
 import abc
 import functools
@@ -39,14 +39,14 @@ class FrontEnd(abc.ABC):
         num_samples: Int[ArrayLike, "#*batch"] | None = None,
         keys: Key[Array, "*batch"] | UInt32[Array, "*batch 2"] | None = None,
     ) -> Features:
-        """Return the features of waveforms, as described in the docstring of the class.
+        """Return the features of waveforms, as described in the class docstring.
 
         Args:
             waveform: float32 waveforms, each divided by the peak of its clip.
-            num_samples: number of samples of each waveform before the zero padding; if None, all
-                samples. Front ends that treat padding as silence ignore it.
+            num_samples: number of samples in each waveform before the zero padding; if None, all
+                samples. Front ends that treat padding as silence ignore this argument.
             keys: PRNG keys for training, one per waveform; if None, nothing is random.
-                Deterministic front ends ignore them.
+                Deterministic front ends ignore the keys.
 
         Raises:
             UserError: if `output_shape` rejects the number of samples.
@@ -132,5 +132,5 @@ def check_length(num_samples: int, length_samples: int) -> None:
     if 0 < length_samples < num_samples:
         raise setting_error(
             f"length_samples={length_samples} is less than the {num_samples} samples of a "
-            "waveform; use at least as many, or 0 for the length of the waveform"
+            "waveform; use a larger value, or 0 for the length of the waveform"
         )

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from irec_jax.frontends.base import check_choice, check_numbers
 
-#: Reference levels of the threshold, and replacements for the values below it.
+#: Reference levels for the threshold, and replacements for the values below it.
 REFERENCES, FILLS = ("absolute", "track", "segment"), ("floor", "zero")
 
 
@@ -35,10 +35,10 @@ class Gate:
 
     Attributes:
         post_db: the threshold, in dB relative to the reference.
-        reference: 'absolute' for 0 dB of the front end, which is 60 dB below full scale with the
-            defaults of `SpectrogramDb`; 'track' for the largest value of the track; 'segment'
-            for the largest value of each segment.
-        fill: 'floor' for the floor of the front end (silence), or 'zero' for 0 dB.
+        reference: 'absolute' for the front end's 0 dB, which is 60 dB below full scale with the
+            defaults of `SpectrogramDb`; 'track' for the largest value in the track; 'segment'
+            for the largest value in each segment.
+        fill: 'floor' for the front end's floor (silence), or 'zero' for 0 dB.
 
     Raises:
         UserError: if a value is out of range; the message names the key in the `frontend` config
@@ -62,14 +62,14 @@ class Gate:
         segment_frames: int | None = None,
         maximum: Float[Array | np.ndarray, "*batch 1 1"] | None = None,
     ) -> Float[Array | np.ndarray, "*batch bins frames"]:
-        """Return features with the values below the threshold replaced.
+        """Return the features with the values below the threshold replaced.
 
         Args:
             features: spectrograms, each with its own reference.
             frontend: the front end of the features.
             segment_frames: number of frames per segment (the last segment may be shorter); if None,
                 all frames are one segment.
-            maximum: largest value of the track to which each spectrogram belongs; if None, each
+            maximum: largest value in the track to which each spectrogram belongs; if None, each
                 spectrogram is a complete track.
         """
         array = jnp if isinstance(features, jax.Array) else np

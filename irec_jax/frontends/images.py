@@ -30,7 +30,7 @@ class Stacked(FrontEnd):
     """Stacked image: samples as grey values, written row by row into a square, then resized.
 
     See `irec_jax.dsp.stacked_image` for the grey values and `irec_jax.dsp.resize` for the
-    interpolation. Goel's image files hold integer grey values after resizing; here, they are not
+    interpolation. Goel's image files hold integer grey values after resizing; here, values are not
     rounded. The features are grey values divided by 255, float32 (..., size, size): 0 is black, 1
     is white and silence is 128 / 255; samples outside -1..1 are black or white.
 
@@ -38,7 +38,7 @@ class Stacked(FrontEnd):
         side: side of the square in samples (367 in Goel for 3 s). Longer waveforms are trimmed, and
             shorter ones are padded with silence, which is grey. If 0, the smallest square that
             holds the waveform is used.
-        size: rows and columns after resizing.
+        size: number of rows and of columns after resizing.
     """
 
     side: int = 0
@@ -76,7 +76,7 @@ class Recurrence(FrontEnd):
         exponents: exponents n, one per image; each image covers the first 2^n samples, and shorter
             waveforms are padded with silence.
         points: number of points after max-pooling, which must divide each 2^n.
-        size: rows and columns after resizing.
+        size: number of rows and of columns after resizing.
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.
     """
 

@@ -51,7 +51,7 @@ class LogMel(FrontEnd):
         mel_scale: 'slaney' or 'htk'.
         mel_norm: 'slaney' (triangles with an area of 1 in Hz) or None (peaks of 1).
         padding: 'center', 'end' (ceil(T / hop) frames) or 'none' (only complete frames).
-        drop_last: remove the last frame with padding 'center'; ignored otherwise.
+        drop_last: whether to remove the last frame; used only with padding 'center'.
         offset: value added before the logarithm, > 0.
 
     Warns:
@@ -107,7 +107,7 @@ class LogMel(FrontEnd):
             num_frames -= 1
         if num_frames < 1:
             raise UserError(
-                f"frontend: {num_samples} samples are too short for one frame (hop_length "
+                f"frontend: {num_samples} samples are too few for one frame (hop_length "
                 f"{self.hop_length}, frame_length {self.frame_length}, padding "
                 f"{self.padding!r}); use longer windows or padding 'end'"
             )

@@ -21,23 +21,22 @@ from irec_jax.frontends.gate import FILLS, REFERENCES, Gate
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoredSpectrogram(FrontEnd):
-    """Features of `spectrogram_db` that are read from disk instead of being computed.
+    """Features of the `spectrogram_db` front end, read from disk instead of being computed.
 
     The 'waveform' of an example is its spectrogram, row by row: float32 (..., num_values) within
     -1..1. The features are float32 (..., num_bins, num_frames). Values below `post_db` are replaced
-    (the postprocessing of Ligtenberg 2022, see `gate.Gate`), so that the same stored spectrograms
-    can be used with and without postprocessing. Each example is treated as a separate track with a
-    single segment.
+    (as in Ligtenberg 2022; see `gate.Gate`), so that the same stored spectrograms can be used with
+    and without postprocessing. Each example is treated as a separate track with a single segment.
 
     Attributes:
-        num_bins: number of bins of the stored spectrogram.
-        num_stored_frames: number of frames of the stored spectrogram.
-        num_frames: number of frames of the features; frames that are not stored are filled with the
-            floor.
+        num_bins: number of bins in the stored spectrogram.
+        num_stored_frames: number of frames in the stored spectrogram.
+        num_frames: number of frames in the features; frames beyond the stored ones are filled with
+            the floor.
         floor_db, scale_db: settings of the front end that computed the features.
         post_db: level below which values are removed; if None, all values are kept.
-        post_reference, post_fill: reference level of `post_db`, and the value that replaces removed
-            values.
+        post_reference, post_fill: reference level for `post_db`, and the value that replaces
+            removed values.
     """
 
     axes: ClassVar[tuple[str, ...] | None] = ("frequency", "time")

@@ -22,14 +22,14 @@ from irec_jax.frontends.base import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Raw(FrontEnd):
-    """Samples as steps of a recurrent network (Vazonis et al. 2022): one value per step.
+    """Samples as the steps of a recurrent network (Vazonis et al. 2022): one value per step.
 
     Each waveform is padded to `length_samples` with zeros in one of two ways:
 
     - `'silence'`: before and after the waveform, as silence that the network processes. In
       training, the position of the waveform is drawn uniformly from all possible positions, 'so
-      that the network learns to ignore silence'. Otherwise, the waveform is centred; if
-      the number of zeros is odd, the extra zero goes at the end.
+      that the network learns to ignore silence'. Otherwise, the waveform is centred; if the number
+      of zeros is odd, the extra zero goes at the end.
     - `'mask'`: after the waveform; `num_steps` indicates where the waveform ends.
 
     The features are `steps`, float32 (..., N, 1), and `num_steps`, int32 (...,), the number of
@@ -73,7 +73,7 @@ class Raw(FrontEnd):
 def _num_real(
     waveform: Float[Array, "*batch samples"], num_samples: Int[ArrayLike, "#*batch"] | None
 ) -> Int32[Array, "*batch"]:
-    """Return the number of samples of each waveform before the padding."""
+    """Return the number of samples in each waveform before the padding."""
     length = waveform.shape[-1]
     num_samples = length if num_samples is None else num_samples
     return jnp.broadcast_to(jnp.clip(num_samples, 0, length), waveform.shape[:-1]).astype("int32")

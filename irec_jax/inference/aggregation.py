@@ -51,7 +51,7 @@ def maximum(
 def top(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
-    """Return the mean of the largest quarter (rounded up) of the probabilities of each class.
+    """Return the mean of the largest quarter (rounded up) of each class's probabilities.
 
     This detects a class that plays in only part of a long clip, without relying on a single window.
     """
@@ -81,7 +81,7 @@ class Aggregation:
     def __call__(
         self, clips: Iterable[Float[np.ndarray, "_windows classes"]]
     ) -> Float64[np.ndarray, "clips classes"]:
-        """Return the scores of clips, given the probabilities of their windows."""
+        """Return the scores of each clip, given its window probabilities."""
         scores = []
         for index, probabilities in enumerate(clips):
             if np.ndim(probabilities) != 2 or not len(probabilities):
@@ -127,7 +127,7 @@ def activity(
     *,
     context_windows: int = 5,
 ) -> Float[np.ndarray, "windows classes"]:
-    """Return scores over time: the clip score S2 in a sliding context.
+    """Return scores over time: the S2 clip score in a sliding context.
 
     The probabilities of a window and its neighbours are summed and divided by the largest sum of
     any class; contexts are shorter at the ends of the clip.
@@ -135,7 +135,7 @@ def activity(
     Args:
         probabilities: probabilities of consecutive windows.
         audible: whether each window is audible; silent windows score 0.
-        context_windows: number of windows in the context, which is centred on a window; odd.
+        context_windows: odd number of windows in the context, which is centred on a window.
 
     Returns:
         Scores in 0..1.

@@ -32,7 +32,7 @@ class Calibration:
     def __call__(
         self, probabilities: Float[np.ndarray, "*batch classes"]
     ) -> Float[np.ndarray, "*batch classes"]:
-        """Return calibrated probabilities of the same dtype."""
+        """Return calibrated probabilities in the same dtype."""
         logits = self.scale * _logits(probabilities) + np.array(self.offsets)
         return scipy.special.expit(logits).astype(probabilities.dtype)
 

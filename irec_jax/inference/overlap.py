@@ -38,7 +38,10 @@ def channels_first(
             raise ValueError(f"expected blocks of floats (n, C), got {block.dtype} {block.shape}")
         num_channels = block.shape[1] if num_channels is None else num_channels
         if block.shape[1] != num_channels:
-            raise ValueError(f"a block has {block.shape[1]} channels, the first has {num_channels}")
+            raise ValueError(
+                f"blocks: expected equal numbers of channels, got {block.shape[1]} after "
+                f"{num_channels}"
+            )
         yield block.T.astype(np.float32)
 
 
@@ -63,8 +66,8 @@ def frame_aligned_windows(
     """Yield windows of a recording that is read in blocks, the last one aligned to the end.
 
     Yields:
-        The index of the first frame and the samples of each window. The last window is zero-padded
-        by less than a hop, or by more if the recording is shorter than a window.
+        The first frame index and the samples of each window. The last window is zero-padded by less
+        than a hop, or by more if the recording is shorter than a window.
     """
     step = hop_frames * hop_length
     pending, num_pending, first, start = [], 0, 0, 0  # `pending` starts at the sample `first`
@@ -132,7 +135,7 @@ def predict_windows(
     batch_size: int,
     num_frames: int,
 ) -> Iterator[tuple[int, Float32[np.ndarray, "channels bins {num_frames}"]]]:
-    """Yield the index of the first frame and the features of each window.
+    """Yield the first frame index and the features of each window.
 
     The windows come from `frame_aligned_windows`. One batch is computed while the next one is
     being filled.
@@ -179,7 +182,7 @@ def average_overlaps(
     """Yield features averaged over overlapping windows, in order.
 
     Args:
-        window_features: the index of the first frame and the features of each window.
+        window_features: the first frame index and the features of each window.
         frontend: the front end of the features.
         window_samples: length of a window.
 

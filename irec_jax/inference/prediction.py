@@ -33,9 +33,9 @@ def create_predict(
         params, model_state: unreplicated parameters and model state on the host.
 
     Returns:
-        A function of a dict of arrays whose number of rows is a multiple of the number of devices
-        (see `local_batch_size`). Its result can be converted to a float32 array; until then the
-        devices may still be computing.
+        A function that takes a dict of arrays whose number of rows is a multiple of the device
+        count (see `local_batch_size`). Its result can be converted to a float32 array; until then,
+        the devices may still be computing.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("devices",))
     replicated, by_row = PartitionSpec(), PartitionSpec("devices")
@@ -68,6 +68,6 @@ class _Pending:
 
 
 def local_batch_size(batch_size: int) -> int:
-    """Round a batch size up to a multiple of the number of this process's devices."""
+    """Round a batch size up to a multiple of this process's device count."""
     num_devices = jax.local_device_count()
     return -(-batch_size // num_devices) * num_devices

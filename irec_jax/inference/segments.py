@@ -33,7 +33,7 @@ def find_segments(
     Args:
         active: whether a class or track is active in each frame.
         names: name of each row.
-        edges_s: boundaries of the frames in seconds, one more than there are frames.
+        edges_s: frame boundaries in seconds, one more than there are frames.
     """
     edges = edges_s.tolist()
     return [
@@ -53,8 +53,8 @@ def to_csv(
 
     Args:
         segments: the segments.
-        name: title of the column with the names of the segments.
-        systems: name of a segment -> names of the systems that recognise its class. If given, an
+        name: title of the column that contains the segment names.
+        systems: segment name -> names of the systems that recognise this class. If given, an
             additional column contains these names, joined by ` + `.
     """
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""Separation of recordings of any length with a model for spectrograms of fixed size.
+"""Separation of recordings of any length with a model for fixed-size spectrograms.
 
 Windows start on the frame grid of the spectrogram, several hops apart, so that each frame i of the
 recording, which starts at sample i * hop_length, is in at least one window. The first window starts
@@ -121,7 +121,7 @@ def estimate_features(
         predict, frontend, window_samples, hop_frames, batch_size: see `estimate_segments`.
 
     Returns:
-        Features of ceil(samples / hop_length) frames.
+        Features for ceil(samples / hop_length) frames.
     """
     segments = estimate_segments(
         [audio if audio.ndim == 2 else audio[:, None]],
@@ -239,7 +239,7 @@ def resynthesise(
     num_iterations: int = 32,
     momentum: float = 0.99,
 ) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
-    """Yield signals that are synthesised from estimated features.
+    """Synthesise signals from estimated features and yield them in blocks.
 
     Frequency bins that the front end drops are set to 0.
 
@@ -248,7 +248,7 @@ def resynthesise(
         frontend: front end of the estimates.
         post: gate that replaces soft features, or None. If its reference is 'track', all segments
             are estimated and stored in a temporary file before the first block is yielded.
-        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', starting from it.
+        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
     Yields:
@@ -342,7 +342,7 @@ def _check_invertible(frontend: SpectrogramDb) -> None:
     sums = np.pad(squares, (0, num_added)).reshape(-1, frontend.hop_length).sum(0)
     if sums.min() < _MIN_WINDOW_SUM * sums.max():
         raise UserError(
-            f"frontend.hop_length={frontend.hop_length} is too long for windows "
-            f"{frontend.window!r} of frame_length={frontend.frame_length}: samples between them "
-            "cannot be restored; use at most half the frame length"
+            f"frontend.hop_length={frontend.hop_length} is too long for "
+            f"{frontend.window!r} windows of frame_length={frontend.frame_length}: samples between "
+            "them cannot be restored; use at most half the frame length"
         )

@@ -55,11 +55,11 @@ def estimate_joined(
     Args:
         audio: the recording.
         predict, batch_size: see `separation.estimate_segments`.
-        frontend: the front end of the model.
+        frontend: the model's front end.
         window_samples: length of a window, a multiple of the hop.
 
     Returns:
-        Features of ceil(samples / hop_length) frames.
+        Features for ceil(samples / hop_length) frames.
 
     Raises:
         UserError: if the length of a window is not a multiple of the hop.

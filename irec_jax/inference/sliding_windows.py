@@ -68,7 +68,7 @@ def _check_sizes(window_samples: int, hop_samples: int) -> None:
 def window_starts(
     num_samples: int, *, window_samples: int, hop_samples: int
 ) -> Int64[np.ndarray, " windows"]:
-    """Return the index of the first sample of every window of a clip.
+    """Return the index of the first sample in each window of a clip.
 
     A clip has 1 + ceil((num_samples - window_samples) / hop_samples) windows, or one if it is
     shorter than a window.
@@ -81,7 +81,7 @@ def window_starts(
 def window_centres_s(
     num_samples: int, *, window_samples: int, hop_samples: int, sample_rate_hz: float
 ) -> Float64[np.ndarray, " windows"]:
-    """Return the centre of every window of a clip in seconds.
+    """Return the centre of each window of a clip in seconds.
 
     For a clip shorter than a window, this is the centre of the clip.
     """
@@ -126,7 +126,7 @@ def sliding_windows(
 
 
 class _Packer:
-    """Batches of fixed size, filled with windows of consecutive clips."""
+    """Batches of fixed size, filled with windows from consecutive clips."""
 
     def __init__(self, window_samples: int, batch_size: int, dtype: np.dtype | type):
         self._shape, self._dtype = (batch_size, window_samples), dtype
@@ -200,7 +200,7 @@ def predict_clips(
         clips: the clips, read one after the other as batches are filled.
         predict: maps a batch of ``audio`` (batch, samples), ``gain``, ``num_samples`` and ``mask``
             (batch,) to probabilities (batch, classes). A batch always has ``batch_size`` rows;
-            padding rows have mask 0. It may return an array that is still being computed.
+            padding rows have a mask of 0. It may return an array that is still being computed.
         window_samples: length of a window.
         hop_samples: distance between windows, at most the length of a window.
         batch_size: windows per batch.
@@ -208,12 +208,12 @@ def predict_clips(
             clips are int16.
 
     Yields:
-        The index of each clip and the probabilities of its windows (see `window_starts`), in the
-        order of the clips. A clip is yielded as soon as its last window has been computed.
+        The index of each clip and its window probabilities (see `window_starts`), in clip
+        order. A clip is yielded as soon as its last window has been computed.
 
     Raises:
         ValueError: if sizes are invalid, if audio is not mono or does not match ``dtype``, or if a
-            clip that is read in blocks has no gain. Errors from reading a clip propagate.
+            clip that is read in blocks has no gain. Errors raised while reading a clip propagate.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1")

@@ -60,7 +60,7 @@ def tune_single(
     *,
     default: float,
 ) -> float:
-    """Return the threshold of the grid with the best micro F1, for use with all classes.
+    """Return the grid threshold that gives the best micro F1, for use with all classes.
 
     Args:
         labels: non-zero where the class is present.
@@ -79,7 +79,7 @@ def tune_per_class(
     *,
     default: float,
 ) -> Float64[np.ndarray, " classes"]:
-    """Return, for each class, the threshold of the grid with the best F1.
+    """Return, for each class, the grid threshold that gives the best F1.
 
     A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
     ``default``. For the arguments, see `tune_single`.

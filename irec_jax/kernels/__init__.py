@@ -9,11 +9,11 @@ particular network architecture and work under jit, vmap and pmap.
   `flax.linen.Conv`.
 - `conv2d_transpose`: transposed convolution with padding 'same', as in Keras.
 - `max_pool`: max-pooling that stores only the position of each maximum for the backward pass.
-- `conv2d_max_pool`: convolution and max-pooling as one operation that never stores the output of
-  the convolution. `single_channel_conv2d_max_pool` is the same for images with one channel.
+- `conv2d_max_pool`: convolution and max-pooling as one operation that never stores the
+  convolution's output. `single_channel_conv2d_max_pool` is the same for images with one channel.
 - `conv_with_moments`: convolution of activations whose batch normalisation is deferred
   (`DeferredNorm`). It also returns the sums needed to normalise its output.
-- `recurrent_scan`: RNN, LSTM and GRU (`CELLS`) over long sequences (`RecurrentWeights`).
+- `recurrent_scan`: RNN, LSTM and GRU (`CELLS`) over long sequences, with `RecurrentWeights`.
 """
 
 from irec_jax.kernels.conv_batch_norm import DeferredNorm, conv_with_moments

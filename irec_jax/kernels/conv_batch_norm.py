@@ -120,7 +120,7 @@ def _pixel_sum(x):
 
 
 class _Geometry:
-    """Division of a convolution into blocks of rows.
+    """Division of a convolution into row blocks.
 
     Blocks consist of rows of the coarser image, which is the output or, if transposed, the input.
     Each of these rows corresponds to `scale` rows of the input.
@@ -223,7 +223,7 @@ def _backward(strides, transposed, residuals, cotangents: Any):
 
 
 def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mask, y, cotangents):
-    """Return the gradients of the inputs and the kernel, computed block by block."""
+    """Return the gradients with respect to the inputs and the kernel, computed block by block."""
     dy, d_sum, d_square_sum = cotangents
 
     def total_cotangent(dy, y, mask):

@@ -24,7 +24,7 @@ from irec_jax.kernels.row_blocks import choose_chunk_size, scan_chunks
 #: Layout of inputs, kernels and outputs for which gradients are fast.
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Bytes of patches and outputs to process at a time, about the size of the caches. 1 to 4 MiB are
-# equally fast for the networks of Han and Goel; with 7 MiB, Goel's take up to 15 % longer.
+# equally fast for Han's and Goel's networks; with 7 MiB, Goel's networks take up to 15 % longer.
 CHUNK_BYTES = 3 << 20
 # Up to this many products per output are unrolled, so that XLA fuses them with the bias and the
 # activation into one loop (layer 1 of Han's network: 1.2 instead of 6.8 ms).
@@ -266,7 +266,7 @@ def chunk_kernel_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "outputs taps"]:
-    """Return the kernel gradient of a few examples; a tap is one pixel and channel of the kernel.
+    """Return the kernel gradient for a few examples; a tap is one pixel and channel of the kernel.
 
     This is a single product with the patches of all pixels. The transposed product takes 1.2 to 1.5
     times as long, and so do several narrower, row-by-row products.

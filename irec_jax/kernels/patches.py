@@ -41,7 +41,7 @@ class Im2Col:
     def pad(
         self, x: Float[Array, "batch height width inputs"], more_rows: int
     ) -> Float[Array, "batch padded_height padded_width inputs"]:
-        """Return the image with padding for `more_rows` rows of patches beyond the last one."""
+        """Pad the image for `more_rows` rows of patches beyond the last row."""
         (top, bottom), columns = self.pads
         rows = (top, bottom + more_rows * self.strides[0])
         return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
@@ -84,7 +84,7 @@ class Im2Col:
         kernel: Float[Array, "height width inputs outputs"],
         precision: lax.PrecisionLike,
     ) -> Float[Array, "batch rows columns outputs"]:
-        """Return the outputs of the convolution for patches, in float32 or wider."""
+        """Return the convolution's outputs for patches, in float32 or wider."""
         return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
 
     def init_kernel_gradient(self, dtype: np.dtype) -> Float[Array, "narrow wide"]:
@@ -101,7 +101,7 @@ class Im2Col:
         """Return the kernel gradient, given patches and the cotangents of their outputs.
 
         The narrower of the two factors is first transposed into the memory layout that the product
-        needs, which is up to 1.5 times as fast.
+        needs; this is up to 1.5 times as fast as not transposing it.
         """
         pair = [patches, outputs]
         if outputs.shape[-1] < patches.shape[-1]:
@@ -166,7 +166,7 @@ class Col2Im:
         """Return a block of rows of the image, in float32 or wider.
 
         Args:
-            cotangent: function that reads rows of the result of `pad`.
+            cotangent: function that reads rows from the result of `pad`.
             kernel: kernel of the convolution.
             first: first row of the block.
             rows: number of rows in the block.
@@ -239,6 +239,6 @@ def accumulator_dtype(dtype: np.dtype) -> np.dtype:
 def strided_slice(
     x: Shaped[Array, "..."], axis: int, start: int, count: int, stride: int
 ) -> Shaped[Array, "..."]:
-    """Return `count` elements of an axis at intervals of `stride`, beginning at `start`."""
+    """Return `count` elements along an axis at intervals of `stride`, beginning at `start`."""
     stop = start + (count - 1) * stride + 1
     return lax.slice_in_dim(x, start, stop, stride, axis)

@@ -91,7 +91,7 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
 def _scatter_to_windows(argmax, values, window):
-    """Return windows like `_split_windows`, with the given values at the maxima and 0 elsewhere."""
+    """Return windows laid out as by `_split_windows`: values at the maxima and 0 elsewhere."""
     positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
     positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions
@@ -108,7 +108,7 @@ def conv2d_max_pool(
     stem: Callable[[Any, Array], Array] = lambda _, x: x,
     stem_params: Any = (),
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Compute `max_pool` of a convolution without storing the output of the convolution.
+    """Compute `max_pool` of a convolution without storing the convolution's output.
 
     On CPU, the forward and the backward pass process a few examples at a time, so that intermediate
     results stay in the caches. On other platforms, convolution and pooling run one after the other.
@@ -175,7 +175,7 @@ def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
 
 
 def _unpool(argmax, cotangent, window, sizes):
-    """Return the gradient (batch, *sizes, channels) with respect to the input of the pooling."""
+    """Return the gradient (batch, *sizes, channels) with respect to the pooling's input."""
     unpooled = _scatter_to_windows(argmax, cotangent, window)
     rows, columns = argmax.shape[1] * window[0], argmax.shape[2] * window[1]
     unpooled = unpooled.reshape(argmax.shape[0], rows, columns, argmax.shape[3])

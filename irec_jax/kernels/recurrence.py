@@ -32,7 +32,7 @@ from irec_jax.kernels.recurrent_cells import CELLS, Cell
 #: everything is faster for 294 steps of 300 samples but, due to memory traffic, slower for 882
 #: steps of 100.
 MAX_STORED_STEPS = 512
-#: Limits of the segment length. Longer segments do not fit into the caches: segments of 256 steps
+#: Limits on the segment length. Longer segments do not fit into the caches: segments of 256 steps
 #: take 1.5 times as long (LSTM of 22 units, batch of 16). Even with the shortest segments, the
 #: stored states need no more memory than the samples.
 MAX_SEGMENT_STEPS, MIN_SEGMENT_STEPS = 64, 20
@@ -76,7 +76,7 @@ def recurrent_scan(
         cell: a key of `CELLS`.
         weights: kernel, recurrent kernel and bias; the kernels have the dtype of the steps.
         steps: inputs, float32 or bfloat16.
-        initial: the state before the first step: `Cell.num_states` arrays, float32.
+        initial: the state before the first step, `Cell.num_states` float32 arrays.
         num_steps: number of valid steps at the start of each example; the padding steps after them
             leave the state unchanged. If None, all steps are valid.
         reverse: run from the last step to the first.
@@ -270,9 +270,10 @@ _scan.defvjp(_forward, _backward)
 def _segment_backward(
     options, weights, steps, initial, intermediates, first, d_state, d_hidden, *, num_steps
 ):
-    """Return a segment's contribution to the cotangent of the weights, and further cotangents.
+    """Run the backward pass of a segment.
 
-    These are the cotangents of its inputs and of the state before it.
+    Returns the segment's contribution to the gradient of the weights, and the cotangents of its
+    inputs and of the state before it.
     """
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, d_state[0].dtype

@@ -12,7 +12,7 @@ from jaxtyping import Float, PyTree, Shaped
 from irec_jax.kernels.patches import Row, RowReader, Sizes
 
 # Bytes of patches to process at a time. On two cores with 1 MiB of cache each and a shared cache of
-# 32 MiB, 2 MiB is fastest; with 4 MiB, a step of the U-Net takes 4 % longer.
+# 32 MiB, 2 MiB is fastest; with 4 MiB, a U-Net step takes 4 % longer.
 _BLOCK_BYTES = 2 << 20
 
 
@@ -33,7 +33,7 @@ def scan_chunks(
     *,
     chunk: int,
 ) -> tuple[Any, PyTree[Shaped[Array, "batch ..."]]]:
-    """Scan `function(carry, *chunks)` over chunks of the arrays along axis 0, the remainder last.
+    """Scan `function(carry, *chunks)` over chunks of arrays along axis 0, with the remainder last.
 
     Returns:
         The last carry, and the outputs concatenated along axis 0.
@@ -102,7 +102,7 @@ def scan_row_blocks(
             a list of arrays (examples, k * rows, ...) where each array has its own integer k.
         carry: initial carry.
         images: images to read.
-        counts: number of rows and columns of positions, such as patches.
+        counts: numbers of rows and columns of the positions (for example, of the patches).
         num_values: number of values that a block holds for each position.
         exact: do not let blocks extend beyond the last row, as required by images without `pad`.
 

@@ -28,7 +28,7 @@ _NO_PADDING = ((0, 0), (0, 0))
 class _Grid(NamedTuple):
     """Division of a padded image into patches.
 
-    Attributes (vertical and horizontal):
+    Attributes, each with a vertical and a horizontal value:
         sizes, strides: kernel size and strides of the convolution.
         window: size of the pooling windows.
         spans: size of a patch.

@@ -1,4 +1,4 @@
-"""Strided convolutions and their gradients as products of patches, which are fast on CPU.
+"""Strided convolutions that are fast on CPU: outputs and gradients as matrix products of patches.
 
 A convolution multiplies the patches of the image (im2col) by the kernel. The input gradient is the
 product of the cotangent and the kernel, overlap-added into the image (col2im); the kernel gradient

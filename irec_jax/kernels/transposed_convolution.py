@@ -78,8 +78,9 @@ def xla_gradients(
 ]:
     """Return the gradients of `xla_conv2d_transpose` as convolutions that cuDNN supports.
 
-    XLA's own rule convolves an image with zeros between its pixels and a kernel as large as the
-    image. cuDNN has no algorithm for this; compilation took minutes and 32 GiB.
+    XLA's own rule inserts zeros between the pixels of an image and convolves it with a kernel as
+    large as the image. cuDNN has no algorithm for this; compilation took minutes and 32 GiB of
+    memory.
     """
     pads = _output_shape_and_pads(x.shape, kernel.shape, strides)[1]
 

@@ -74,7 +74,7 @@ def bss_eval_sources(
 
 
 def prepare_references(reference: Shaped[np.ndarray, "..."], *, num_taps: int = 512) -> References:
-    """Prepare references for scoring any number of sets of estimates.
+    """Prepare references so that any number of estimate sets can be scored against them.
 
     The arguments are as for `bss_eval_sources`. The factorised normal equations of J sources take
     8 (J num_taps)^2 bytes.

@@ -44,7 +44,7 @@ def song_weights(
         seed: random seed; with the same seed, two systems are scored on the same resamples.
 
     Yields:
-        Song weights of a group of resamples: how often each song was drawn. Each row sums to the
+        Song weights for a group of resamples: how often each song was drawn. Each row sums to the
         number of songs.
     """
     generator = np.random.default_rng(seed)

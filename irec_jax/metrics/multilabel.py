@@ -135,7 +135,7 @@ def roc_auc(
 def mean_roc_auc(
     labels: Shaped[np.ndarray, "clips classes"], scores: Float[np.ndarray, "clips classes"]
 ) -> float:
-    """Return the mean ROC AUC of the classes with a defined AUC; NaN if there are none."""
+    """Return the mean ROC AUC over the classes with a defined AUC; NaN if there are none."""
     areas = roc_auc(labels, scores)
     defined = ~np.isnan(areas)
     return float(areas[defined].mean()) if defined.any() else float("nan")

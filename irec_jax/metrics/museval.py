@@ -42,7 +42,7 @@ from irec_jax.metrics import projection
 from irec_jax.metrics.projection import Filters, energy
 from irec_jax.metrics.ratios import check_same_shape, check_sources, double_precision, ratio_db
 
-#: Maximum number of samples of each signal on the device at a time, unless one frame is longer.
+#: Maximum number of samples per signal on the device at a time, unless one frame is longer.
 _NUM_SAMPLES = 2**18
 
 

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape, ratio_db
 
-#: Minimum number of frames. The kurtosis cannot exceed the number of frames it is measured from.
+#: Minimum number of frames. The kurtosis of a bin cannot exceed the number of frames.
 MIN_FRAMES = 16
-# Bins with less than this fraction of the power of the loudest bin are considered inaudible.
+# Bins with less than this fraction of the loudest bin's power are considered inaudible.
 _MIN_POWER = 1e-6
 
 
@@ -22,7 +22,7 @@ class MusicalNoise(NamedTuple):
     Attributes:
         log_kurtosis_ratio: 0 if the suppression is a constant gain, and higher if isolated bins and
             frames remain; NaN if there is no residue or there are too few frames.
-        attenuation_db: energy before suppression relative to the energy of the residue, in dB.
+        attenuation_db: energy before suppression relative to the residue's energy, in dB.
     """
 
     log_kurtosis_ratio: float

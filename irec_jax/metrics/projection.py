@@ -4,7 +4,7 @@ The references x_i, filtered with num_taps taps, span the same space as copies o
 0 .. num_taps - 1 samples, including the tails beyond the end of the signals. The projection of an
 estimate e onto this space is given by the filters c that solve G c = d, where G holds the inner
 products of the delayed references and d their inner products with e. G depends only on the
-references, so `prepare` builds and factorises it once for any number of sets of estimates.
+references, so `prepare` builds and factorises it once for any number of estimate sets.
 
 - **Inner products** are needed at only num_taps lags, so they are computed with short FFTs over
   overlapping blocks. Cross spectra are matrix products per frequency. They are summed over the
@@ -44,7 +44,7 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum total size of G and its factor in bytes; half of the memory if that is lower.
+#: Maximum total size of G and its factor in bytes, or half of the memory if that is less.
 _MAX_BYTES = 2**34
 
 

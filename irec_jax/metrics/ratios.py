@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
-#: Energy ratios of at least this level count as infinite, because float32 rounding dominates them.
+#: Energy ratios at or above this level count as infinite, because float32 rounding dominates them.
 LIMIT_DB = 140.0
 #: Samples below this magnitude can be squared and summed in float64 without overflow.
 _LARGEST_SAMPLE = 1e100

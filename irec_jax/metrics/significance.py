@@ -19,7 +19,7 @@ from irec_jax.metrics.multilabel import check_labels
 
 
 class TTest(NamedTuple):
-    """Result of a two-sided t-test of whether the means of `first` and `second` differ.
+    """Result of a two-sided t-test for a difference between the means of `first` and `second`.
 
     Attributes:
         difference: mean of `first` minus mean of `second`.
@@ -41,10 +41,10 @@ def independent_t_test(
 ) -> TTest:
     """Perform Student's or Welch's t-test for independent samples.
 
-    t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). With equal variances, v1 and v2 are the pooled
-    variance, and there are n1 + n2 - 2 degrees of freedom; otherwise their number follows the
-    Welch-Satterthwaite equation. Scores on the same tracks are not independent; use `paired_t_test`
-    for them.
+    t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). With equal variances, v1 and v2 both equal the pooled
+    variance, and there are n1 + n2 - 2 degrees of freedom; otherwise, the number of degrees of
+    freedom follows the Welch-Satterthwaite equation. Scores on the same tracks are not independent;
+    use `paired_t_test` for them.
 
     Args:
         first: (n1,) finite scores.
@@ -98,7 +98,7 @@ def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -
 def auc_standard_error(
     auc: ArrayLike, num_positives: ArrayLike, num_negatives: ArrayLike
 ) -> Float64[np.ndarray, "..."]:
-    """Return the standard error of the area A under a ROC curve.
+    """Return the standard error of the area A under an ROC curve.
 
     SE = sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with
     Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2). These
@@ -172,7 +172,7 @@ class AucBootstrap(NamedTuple):
             interval; the first difference is 0.
         share_better: fraction of the resamples in which the macro AUC of system s exceeds that of
             system 0; ties count one half.
-        class_differences, class_difference_intervals: the same differences for each class.
+        class_differences, class_difference_intervals: the same for the AUC of each class.
         num_undefined: for each class, the number of resamples without positives or without
             negatives.
     """
@@ -199,7 +199,7 @@ def auc_bootstrap(
     """Compare the ROC AUC of several systems with a paired bootstrap over songs.
 
     Songs are drawn with replacement together with all their clips, and all systems are scored on
-    the same resamples, so that the difficulty of songs cancels out in the differences.
+    the same resamples, so that differences in difficulty between songs cancel out.
 
     Args:
         labels: non-zero for positive labels.

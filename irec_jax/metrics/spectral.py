@@ -24,7 +24,7 @@ def amplitude_sdr(
 ) -> Float[Array | np.ndarray, "..."]:
     """Return the SDR of amplitude spectrograms in dB, 10 log10(sum s^2 / sum (s - e)^2).
 
-    This is the metric of Ligtenberg (2022). It ignores phase, so it does not measure how an
+    This is the metric used by Ligtenberg (2022). It ignores phase, so it does not measure how an
     estimate sounds. A silent estimate scores 0 dB, and a negative score is worse than silence.
 
     Args:
@@ -36,8 +36,8 @@ def amplitude_sdr(
         One SDR per entry of the remaining axes: float64 for NumPy arrays, and the dtype of the
         arguments for JAX arrays, including inside `jax.jit`. It is NaN if the reference is silent
         throughout, because there is nothing to compare; exclude such scores from averages and
-        report their number. It is +inf if the reference and the estimate are equal. If the
-        reference is silent only in places, any sound of the estimate in these places counts as
+        report how many there are. It is +inf if the reference and the estimate are equal. If the
+        reference is silent only in places, any sound in the estimate at these places counts as
         distortion.
 
     Raises:

@@ -42,7 +42,7 @@ def default_dtype() -> str:
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:
-    """Create a network with a method ``__call__(features, *, train: bool) -> logits``.
+    """Create a network that is called as ``network(features, *, train: bool) -> logits``.
 
     Features are an array or a dict of arrays with a leading batch axis. Logits are
     (batch, num_classes), or (batch, M, num_classes) with M predictions per example; in that case, a

@@ -1,4 +1,4 @@
-"""Convolution block of Ligtenberg's (2022) spectrogram networks."""
+"""Convolution block used in Ligtenberg's (2022) spectrogram networks."""
 
 import dataclasses
 import functools

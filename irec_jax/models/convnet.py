@@ -1,4 +1,4 @@
-"""Convolutional network of Han, Kim and Lee (2017) for predominant instrument recognition."""
+"""Han, Kim and Lee's (2017) convolutional network for predominant instrument recognition."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -67,12 +67,12 @@ class ConvNet(layers.Classifier):
     Attributes, in addition to those of `layers.Classifier`:
         activation: name of the activation after every convolution and the dense layer
             (`layers.Activation`).
-        filters: channels of the two convolutions of each block.
+        filters: channels of the two convolutions in each block.
         dense: units of the dense layer.
         dropout: dropout rate after each block.
         pooled_dropout: dropout rate after the global pooling of the last block; if None, `dropout`.
         dense_dropout: dropout rate after the dense layer.
-        pooling: global pooling of the last block, 'max' or 'mean'.
+        pooling: kind of global pooling in the last block, 'max' or 'mean'.
     """
 
     activation: str = "lrelu_0.33"

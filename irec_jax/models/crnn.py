@@ -1,4 +1,4 @@
-"""Goel's convolutional recurrent network on the image and the chunks of a waveform."""
+"""Goel's convolutional recurrent network for an image and the chunks of a waveform."""
 
 from typing import Any
 

@@ -29,8 +29,8 @@ class Unit(NamedTuple):
 
     Attributes:
         block: number of the block, from 1.
-        channel: channel of the output of the block.
-        activation: the value with the largest magnitude in the pooled output of the channel.
+        channel: channel in the block's output.
+        activation: the value with the largest magnitude in the channel's pooled output.
         picture: the deconvolved activations, float32 (frames, bands), of either sign and in
             arbitrary units.
     """
@@ -91,7 +91,7 @@ def deconvolve(
 
 
 def _apply_block(model: ConvNet, params: Mapping[str, Any], number: int, x: Array) -> _Block:
-    """Return the output of a block for an input (height, width, channels), and its inverse."""
+    """Return a block's output for an input (height, width, channels), and the block's inverse."""
     inverses: list[Callable[[Array], Array]] = []
     for layer in (2 * number - 2, 2 * number - 1):
         weights = params[f"Conv_{layer}"]

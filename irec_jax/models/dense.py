@@ -1,4 +1,4 @@
-"""Dense network with one input vector per example (FFT network of Vazonis et al. 2022)."""
+"""Dense network with one input vector per example (the FFT network in Vazonis et al. 2022)."""
 
 from collections.abc import Sequence
 

@@ -41,7 +41,7 @@ def net_layers(
     strides: Sequence[int] = (),
     pools: Sequence[int] = (),
 ) -> tuple[Layer, ...]:
-    """Return the layers of a net, with the given settings replaced.
+    """Return a net's layers, with the given settings in place of its own.
 
     Args:
         net: a key of `NETS`.
@@ -162,7 +162,7 @@ class ImageCNN(layers.Classifier):
     def encode(
         self, images: Float[Array | np.ndarray, "*batch height width"], *, train: bool
     ) -> Float[Array, "*batch {self.dense}"]:
-        """Return the output of the dense layer."""
+        """Return the dense layer's output."""
         net = net_layers(self.net, self.filters, self.kernels, self.strides, self.pools)
         if getattr(images, "ndim", 0) not in (3, 4):
             raise ValueError(

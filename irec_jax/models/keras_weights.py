@@ -1,11 +1,11 @@
-"""Conversion of Keras weights to parameters of the networks in this package.
+"""Conversion of Keras weights to parameters for the networks in this package.
 
 Keras's `model.get_weights()` returns a list of arrays, layer by layer: kernel, recurrent kernel and
 bias of a recurrent layer (with `Bidirectional`, the forward and then the backward layer), and
 kernel and bias of a convolution or dense layer. The layers in this package have the same arrays
 with the same shapes in the same order. There is one difference: Keras's GRU weights the old state
 by z, whereas the GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) =
-sigmoid(-x), the conversion changes the sign of the columns of z.
+sigmoid(-x), the conversion flips the sign of the z columns.
 
     model = models.create("recurrent", num_classes=5, cell="gru", hidden=(50,))
     features = jnp.zeros((1, 294, 300))
@@ -35,7 +35,7 @@ _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 def from_keras(
     weights: Sequence[Float[np.ndarray, "..."]], params: Mapping[str, Any]
 ) -> dict[str, dict[str, Float32[np.ndarray, "..."]]]:
-    """Return the parameters of a network from the weights of the same network in Keras.
+    """Return a network's parameters, converted from the weights of the same network in Keras.
 
     Args:
         weights: the result of the Keras model's `get_weights()`.
@@ -47,7 +47,7 @@ def from_keras(
 
     Raises:
         UserError: if there are too many or too few arrays, an array has the wrong shape, or a GRU
-            resets after the product (Keras's reset_after=True).
+            applies the reset gate after the product (Keras's reset_after=True).
         ValueError: if the network has layers without a counterpart in Keras.
     """
     converted, num_used = {}, 0

@@ -20,8 +20,8 @@ from irec_jax.kernels import DeferredNorm
 def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
     """Return an 'examples' variable with one value per row of the input, or None if it is absent.
 
-    An input has one row per example or, for bags, one row per instance. Instances share the mask of
-    their example but have their own indices.
+    An input has one row per example or, for bags, one row per instance. Instances share their
+    example's mask but have their own indices.
     """
     assert module.scope is not None  # within apply and init
     values = module.scope.root.get_variable("examples", name, None)
@@ -122,7 +122,7 @@ def dense(units: int, dtype: Any, **options: Any) -> nn.Dense:
 
 
 class Classifier(nn.Module):
-    """Base class of networks with one output per class.
+    """Base class for networks with one output per class.
 
     Intermediates ('intermediates' collection): ``output``, the logits.
 
@@ -161,7 +161,7 @@ class Activation(nn.Module):
     def __call__(
         self, x: Float[Array | np.ndarray, "*batch channels"]
     ) -> Float[Array, "*batch channels"]:
-        """Return the activation of x in the dtype of x."""
+        """Apply the activation to x, without changing the dtype."""
         if self.kind == "prelu":
             slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
             return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
@@ -198,8 +198,8 @@ class Dropout(nn.Module):
     (rates of 0.25, 0.5 ...) and otherwise rounded to 16 bits (58,982/65,536 = 0.899994 for a rate
     of 0.1). Kept elements are divided by the rounded probability, so that expectations are exact.
 
-    The random key from the 'dropout' collection is folded with the index of each example in the
-    batch (axis 0). If the 'examples' collection contains an ``index`` variable (batch,), its values
+    The index of each example in the batch (axis 0) is folded into the random key from the 'dropout'
+    collection. If the 'examples' collection contains an ``index`` variable (batch,), its values
     replace these indices, so that a batch split across devices gets the same masks.
     """
 
@@ -254,7 +254,7 @@ class BatchNorm(nn.Module):
     def __call__(
         self, layer: Callable[..., tuple[Array, ...]], batch_size: int, *, train: bool
     ) -> DeferredNorm:
-        """Return the output of a layer with its deferred normalisation.
+        """Return a layer's output with its deferred normalisation.
 
         Args:
             layer: function of `shift` and `mask` that returns the layer's output and sums, like

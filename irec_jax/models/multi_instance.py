@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Log-probabilities that a class is present in a bag, and that it is absent from it.
+#: Log-probabilities of a class being present in a bag, and of it being absent.
 LogProbabilities = tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]
 Logits = Float[Array, "batch instances classes"]
 
@@ -28,7 +28,7 @@ def maximum(logits: Logits) -> LogProbabilities:
 
 
 def noisy_or(logits: Logits) -> LogProbabilities:
-    """Aggregate by noisy-or: the probability that any of the independent instances is positive."""
+    """Aggregate by noisy-or: P(at least one instance is positive), for independent instances."""
     log_absent = jax.nn.log_sigmoid(-logits).sum(axis=1)
     return _log_complement(log_absent), log_absent
 
@@ -63,7 +63,7 @@ def _log_complement(log_p: Array) -> Array:
     return jnp.where(is_small, small, jnp.log(-jnp.expm1(jnp.where(is_small, -0.1, log_p))))
 
 
-#: Aggregation functions by the values of the `bag.aggregate` config key.
+#: Aggregation functions for the values of the `bag.aggregate` config key.
 AGGREGATIONS: dict[str, Callable[[Array], LogProbabilities]] = {
     "mean": mean,
     "max": maximum,

@@ -1,4 +1,4 @@
-"""Recurrent networks on chunks or samples of a waveform (Goel; Vazonis et al. 2022)."""
+"""Recurrent networks for chunks or samples of a waveform (Goel; Vazonis et al. 2022)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -114,7 +114,7 @@ class RecurrentNetwork(layers.Classifier):
         head: 'last' for one prediction from the last hidden state (of both directions), or
             'per_step' for one prediction from the hidden state at each step.
         dense: units of the dense layers between the hidden state and the classifier.
-        activation: name of the activation of the dense layers (`layers.Activation`).
+        activation: name of the activation after the dense layers (`layers.Activation`).
         input_dropout: dropout rate on the steps.
         dropout: dropout rate after every recurrent and dense layer.
         unit_forget_bias: see `RecurrentLayer`.

@@ -18,7 +18,7 @@ class Tagger(layers.Classifier):
 
     The design follows the audio taggers of Kong et al. (2020), PANNs, at a fraction of their size:
 
-        level     relative to the maximum of the example, limited to `range_db` below it
+        level     relative to the example's maximum, limited to `range_db` below it
         7 x [convolution (5, 3, 3, 3, 3, 3, 3; stride 2, 1, 2, 1, 2, 1, 2), batch norm, ReLU]
                   32, 64, 128, 128, 256, 256, 512 filters
         mean over bands, then maximum plus mean over time

@@ -49,7 +49,7 @@ class UNet(nn.Module):
         bottleneck  flatten, dense to 128 units, dense back to 32 x 2 x 512
         decoder     6 x [transposed convolution with the mirrored sizes, batch norm, ReLU]; all but
                     the first also receive the encoder's output of the same size; the last has one
-                    filter and the activation of the output instead of ReLU
+                    filter and the output's activation instead of ReLU
 
     The paper leaves some details open. Here, the dense layers have no activation
     (`bottleneck_activation`), padding is 'same', and convolutions have no biases, because batch
@@ -100,12 +100,12 @@ class UNet(nn.Module):
         """Return the features of the remaining instruments.
 
         Args:
-            features: mixture in dB divided by scale_db.
+            features: features of the mixture, levels in dB divided by scale_db.
             train: whether to apply dropout (random keys from the 'dropout' collection), normalise
                 with batch statistics and update the 'batch_stats' collection.
 
         Returns:
-            Features in the unit of the input.
+            Features in the same unit as the input.
 
         Raises:
             ValueError: if the features are empty or have the wrong number of axes.
@@ -128,7 +128,7 @@ class UNet(nn.Module):
     def _encode(
         self, x: DeferredNorm, settings: Sequence[tuple], *, train: bool
     ) -> list[DeferredNorm]:
-        """Return the output of each layer of the encoder."""
+        """Return the output of each encoder layer."""
         outputs = []
         for number, convolution in enumerate(settings, 1):
             x = self._block(*convolution, name=f"Encoder_{number}")([x], train=train)
@@ -162,7 +162,7 @@ class UNet(nn.Module):
         *,
         train: bool,
     ) -> Float32[Array, "batch bins frames"]:
-        """Return the output of the last layer."""
+        """Return the last layer's output."""
         y = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):

@@ -1,1 +1,1 @@
-"""Tables, pages and figures of results."""
+"""Tables, pages and figures that present results."""

@@ -1,4 +1,4 @@
-"""Rows of a timeline: the instruments of a recording and their activity over time."""
+"""Timeline rows: the instruments in a recording and their activity over time."""
 
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ from irec_jax.text import class_names
 
 
 class ActivityRow(NamedTuple):
-    """Activity of an instrument in a timeline of C columns.
+    """An instrument's activity in the C columns of a timeline.
 
     Attributes:
-        name: name of the instrument, with IRMAS codes written out.
+        name: instrument name, with IRMAS codes written out.
         is_label: whether the instrument is recognised in the recording.
         threshold: minimum activity at which the instrument counts as active.
         activity: (C,), maximum activity within each column, 0..1.
@@ -52,7 +52,7 @@ def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
 
 
 def _columns(activity: np.ndarray, edges_s: np.ndarray, num_columns: int) -> np.ndarray:
-    """Return the maximum activity (C, K) of the windows (W, K) that overlap each column.
+    """Return the maximum activity (C, K) over the windows (W, K) that overlap each column.
 
     Taking the maximum keeps a one-second solo visible in an hour of music.
     """

@@ -1,4 +1,4 @@
-"""Figures of the crosstalk between the tracks of a recording."""
+"""Figures that show the crosstalk between the tracks of a recording."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ _SMALLEST_WEIGHT = 0.005  # rounds to .01
 _LOWEST_DB = -40.0
 _SPECTROGRAM_DB = 70.0
 _LOSS_DB = 30.0
-#: Losses are inaudible, and therefore not drawn, where the level of a track is below this value
-#: (relative to its loudest point).
+#: Losses are inaudible, and therefore not drawn, where a track is below this level relative to its
+#: loudest point.
 _AUDIBLE_DB = -60.0
 _SMALLEST_EXCESS = 1e-12  # anything smaller is rounding error
 _TICKS_HZ = (50, 200, 1000, 4000, 16000)
@@ -37,15 +37,15 @@ def overview(
     start_s: float,
     duration_s: float,
 ) -> Figure:
-    """Draw the crosstalk between tracks, and some tracks before and after crosstalk removal.
+    """Draw the crosstalk between tracks, and some tracks before and after its removal.
 
     Args:
-        names: short names of the J tracks.
-        amplitudes: (J, J); element [l, j] is the amplitude of the direct sound of source j in
+        names: J short track names.
+        amplitudes: (J, J); element [l, j] is the amplitude of source j's direct sound in
             microphone l, or 0 if none was detected. None if the tracks were not aligned.
-        delays_s: (J, J), delays of the direct sound in seconds.
-        weights: (bands, J, J), the weights lambda of Seipel (2018).
-        weight_titles: titles of the bands.
+        delays_s: (J, J), direct-sound delays in seconds.
+        weights: (bands, J, J), the weights lambda from Seipel (2018).
+        weight_titles: band titles.
         drawn: indices of the tracks in ``before_after``.
         losses_db: (J,), energy lost by each track in dB.
         before_after: for each drawn track, the powers (F, N) before and after removal.
@@ -58,7 +58,7 @@ def overview(
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (size + 0.5), 1.75 * len(drawn) + 0.6
     figure = figures.new_figure(_WIDTH, map_height + row_height)
-    top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of heat maps
+    top = 1 - 0.15 / figure.get_figheight()  # otherwise, subfigures cut off heat-map titles
     figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     heights = [map_height, max(row_height, 0.1)]
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -102,9 +102,9 @@ def example(
     """Draw estimates of the inverse mixing matrix and of one track (Seipel 2018, figure 3.2).
 
     Args:
-        names: names of the J tracks.
-        inverses: matrices (J, J) by name, drawn without the diagonal.
-        spectra: magnitudes (frames, bins) of one track by name.
+        names: J track names.
+        inverses: matrices (J, J) by name, drawn without their diagonals.
+        spectra: magnitude spectrograms (frames, bins) of one track, by name.
         title: title of the figure.
         sample_rate_hz, duration_s: sample rate and duration of the tracks.
     """
@@ -146,10 +146,10 @@ def restarts(
     *,
     title: str,
 ) -> Figure:
-    """Draw runs of gradient descent from several initial weights; the run from zero is black.
+    """Draw gradient-descent runs with different initial weights; the run from zero is black.
 
     Args:
-        steps: (S,), numbers of steps.
+        steps: (S,), step counts.
         excess: (runs, S), ratio of the cost to the minimum cost, minus 1.
         exact: (W,), weights at the minimum.
         weights: (runs, W), weights at the end of each run.
@@ -198,7 +198,7 @@ def _draw_heat_map(
     title: str,
     **limits: float,
 ) -> None:
-    """Draw a matrix of microphones (rows) by sources (columns), with a grey diagonal.
+    """Draw a matrix with microphones in rows, sources in columns and a grey diagonal.
 
     Only the values marked in ``shown`` are drawn.
     """

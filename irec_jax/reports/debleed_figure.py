@@ -1,4 +1,4 @@
-"""Figure of the estimated crosstalk, and of tracks before and after crosstalk reduction."""
+"""Figure that shows the estimated crosstalk, and tracks before and after its reduction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from irec_jax.reports.debleed_tables import weight_titles
 from irec_jax.reports.spectrogram_overview import band_edges_hz, band_powers
 from irec_jax.text import shorten
 
-#: Length in seconds of the excerpt drawn from longer recordings.
+#: Maximum length of the excerpt that is drawn, in seconds.
 EXCERPT_S = 30
 #: Maximum number of tracks to draw; the tracks that lost the most energy are selected.
 MAX_DRAWN = 6
@@ -32,8 +32,8 @@ def draw(
     """Draw heat maps of the crosstalk, and spectrograms of the tracks that lost the most energy.
 
     Args:
-        tracks, paths: J input tracks and J output files.
-        crosstalk, settings: result and settings of the estimation.
+        tracks, paths: J input tracks, and the paths of the J output files.
+        crosstalk, settings: estimated crosstalk, and the settings used to estimate it.
         losses_db: (J,), energy lost by each track in dB.
         energies: (2, J, seconds), energy per second before and after the reduction.
     """
@@ -73,7 +73,7 @@ def excerpt_start_s(energies: np.ndarray) -> int:
 
 
 def _read(path: Path, span: slice) -> np.ndarray:
-    """Read a range of samples from a file and average the channels: float32 (T,)."""
+    """Return a range of samples from a file, averaged over channels: float32 (T,)."""
     parts, num_read = [], 0
     for block in prefetch(audio.blocks(path)):
         if num_read + len(block) > span.start:

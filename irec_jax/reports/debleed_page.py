@@ -1,4 +1,4 @@
-"""Markdown page that describes a crosstalk reduction."""
+"""Markdown page that describes the result of crosstalk reduction."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,11 +25,11 @@ def markdown_page(
     provenance: Mapping,
     picture: str,
 ) -> str:
-    """Return a Markdown page that describes the crosstalk reduction of J tracks.
+    """Return a Markdown page that describes the result of crosstalk reduction for J tracks.
 
     Args:
         names: J track names.
-        crosstalk, settings: result and settings of the estimation.
+        crosstalk, settings: estimated crosstalk, and the settings used to estimate it.
         sample_rate_hz, duration_s: sample rate and duration of the tracks.
         losses_db: (J,), energy lost by each track in dB.
         num_clipped: (J,), number of samples that exceed the integer range of the output file.
@@ -59,7 +59,7 @@ def markdown_page(
     ]
     described = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
     parts = [
-        f"# Crosstalk reduction of {len(names)} tracks",
+        f"# Crosstalk reduction for {len(names)} tracks",
         _headline(names, losses_db, silent, tracks),
         "![Estimated crosstalk, and the tracks that lost the most energy, before and after]"
         f"({picture})",

@@ -15,9 +15,9 @@ _NONE = "·"
 def crosstalk_tables(
     names: Sequence[str], crosstalk: Crosstalk, settings: Settings, sample_rate_hz: int
 ) -> str:
-    """Return the tables of `crosstalk_cells` as plain text.
+    """Return the tables from `crosstalk_cells` as plain text.
 
-    A table of 20 tracks is at most 120 characters wide.
+    A table for 20 tracks is at most 120 characters wide.
     """
     cells = crosstalk_cells(crosstalk, settings, sample_rate_hz)
     return "\n\n".join(_plain_table(title, names, table) for title, table in cells)
@@ -42,7 +42,7 @@ def crosstalk_cells(
 
 
 def weight_titles(settings: Settings) -> list[str]:
-    """Return a title for the weights of each band."""
+    """Return the title of each band's weight table."""
     title = "weights of the residual" if settings.align else "weights"
     if not (edges_hz := settings.band_edges_hz):
         return [title]

@@ -15,21 +15,21 @@ from irec_jax.reports.figures import BLUE, VERMILION
 
 #: Colours of positive and negative values, which are drawn over a greyscale spectrogram.
 POSITIVE, NEGATIVE = VERMILION, BLUE
-# Values at or above this quantile of the non-zero magnitudes are opaque.
+# Values whose magnitude reaches this quantile of the non-zero magnitudes are fully opaque.
 _OPAQUE_QUANTILE = 0.98
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16_000)
-_MIN_TICK_DISTANCE = 0.06  # as a fraction of the axis
+_MIN_TICK_DISTANCE = 0.06  # as a fraction of the axis length
 
 
 class UnitPicture(NamedTuple):
-    """Picture (bands, frames) of a network unit, and its caption."""
+    """Picture (bands, frames) of what a network unit responds to, with a caption."""
 
     caption: str
     values: np.ndarray
 
 
 class SegmentPicture(NamedTuple):
-    """Spectrogram (bands, frames) of a segment, and the pictures of the units in each block."""
+    """Spectrogram (bands, frames) of a segment, and pictures of each block's units."""
 
     title: str
     start_s: float
@@ -51,8 +51,8 @@ def draw_class_activation(
     Args:
         spectrogram: (bands, columns), log-magnitudes, lowest band first.
         class_activation: signed values (bands, columns) by caption.
-        frequencies_hz: (bands,), centres of the bands.
-        duration_s: total duration of the columns.
+        frequencies_hz: (bands,), band centres.
+        duration_s: duration of the spectrogram.
         title: title of the figure.
     """
     count = 1 + len(class_activation)
@@ -74,11 +74,11 @@ def draw_class_activation(
 def draw_deconvolution(
     segments: Sequence[SegmentPicture], frequencies_hz: np.ndarray, *, title: str = ""
 ) -> Figure:
-    """Draw segments side by side, each with its spectrogram above a row of units for each block.
+    """Draw segments side by side, each with its spectrogram above a row of unit pictures per block.
 
     Args:
         segments: segments with the same number of blocks.
-        frequencies_hz: (bands,), centres of the bands.
+        frequencies_hz: (bands,), band centres.
         title: title of the figure.
     """
     num_blocks = len(segments[0].units)

@@ -1,7 +1,7 @@
-"""Shared colours and axis styles of figures, and functions that encode and save figures.
+"""Colours and axis styles that all figures share, and functions that encode and save figures.
 
 Figures are created without pyplot, so that Matplotlib's global state does not change. The colours
-are from the Okabe-Ito palette, which colour-blind readers can distinguish.
+are from the Okabe-Ito palette and can be distinguished by colour-blind readers.
 """
 
 import io
@@ -58,7 +58,7 @@ def encode(figure: Figure, file_format: str, *, dpi: float | None = None) -> byt
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Write a figure atomically, in the format of the file's suffix.
+    """Write a figure atomically, in the format given by the file's suffix.
 
     Raises:
         UserError: the suffix is not .png, .pdf or .svg, or the file cannot be written.
@@ -132,7 +132,7 @@ def spectrogram(
 
 
 def time_axis(axes: Axes, duration_s: float) -> None:
-    """Label an x axis in seconds as m:ss, with about ten ticks at round times."""
+    """Format an x axis in seconds as m:ss, with about ten ticks at round times."""
     axes.set_xlabel("time (m:ss)")
     locator = matplotlib.ticker.MultipleLocator(tick_spacing_s(duration_s, 12))
     axes.xaxis.set_major_locator(locator)
@@ -140,7 +140,7 @@ def time_axis(axes: Axes, duration_s: float) -> None:
 
 
 def octave_ticks(axes: Axes, ticks_hz: Sequence[int], edges_hz: np.ndarray) -> None:
-    """Set the ticks that lie within ``edges_hz`` on a y axis in octaves (log2 of Hz)."""
+    """Set the ticks of a y axis in octaves (log2 of Hz); ticks outside ``edges_hz`` are omitted."""
     shown_hz = [hz for hz in ticks_hz if edges_hz[0] <= hz <= edges_hz[-1]]
     axes.set_yticks(np.log2(shown_hz), [frequency_label(hz) for hz in shown_hz])
 

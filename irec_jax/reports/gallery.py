@@ -29,7 +29,7 @@ from irec_jax.text import class_names, shorten
 
 #: Only the first 3 s of each clip are drawn, which is the length of an IRMAS training clip.
 EXCERPT_S = 3.0
-#: Spans of the two recurrence plots: 2^16 and 2^17 samples at 44.1 kHz, as in Goel.
+#: Spans of the two recurrence plots in seconds: 2^16 and 2^17 samples at 44.1 kHz, as in Goel.
 _SPANS_S = (1.486, 2.972)
 MAX_CLASSES = 40
 MAX_PER_CLASS = 12
@@ -40,17 +40,17 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """Front end, axes and colours of a kind of image.
+    """Kind of image: its front end, axes and colours.
 
     Attributes:
         frontend: front end that computes the R images of a clip.
         extents: edges (left, right, bottom, top) of the R images, in the units of the axes.
-        headers: titles of the R columns of a clip; empty for a single image.
-        x_label, y_label: labels of the axes, with units.
+        headers: column titles of the R images; empty for a single image.
+        x_label, y_label: axis labels, with units.
         y_ticks: tick labels by position; None for automatic ticks.
         how_to_read: one or two sentences that explain the images.
         colours: name of a colour map.
-        bar_ticks: tick labels of the colour bar by value; the first and last values are its limits.
+        bar_ticks: tick labels of the colour bar by value; the first and last values limit the bar.
         bar_label: label of the colour bar.
     """
 
@@ -83,7 +83,7 @@ def draw(
         classes: names or codes of the classes to draw, in this order; empty for all classes that
             have clips.
         num_per_class: clips per class, from different songs if possible.
-        seed: seed of the random choice of clips.
+        seed: random seed for choosing the clips.
 
     Raises:
         UserError: the dataset, an option, the image or a class is unknown, `num_per_class` or
@@ -124,8 +124,8 @@ def draw(
 def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
     """Return the indices of up to `num` random clips that have the label in the given column.
 
-    Clips with no other label are preferred, then clips of songs that have not been chosen yet. The
-    choice does not depend on other classes.
+    Clips with no other label are preferred, then clips from songs that are not yet represented. The
+    choice does not depend on the other classes.
     """
     order = np.random.default_rng([seed, column]).permutation(len(clips))
     candidates = order[clips.labels[order, column] > 0]
@@ -212,7 +212,7 @@ IMAGES = {
 
 
 def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
-    """Return the R images of the start of a clip: (R, rows, columns), with the top row first."""
+    """Return R images (R, rows, columns) of the first samples of a clip, with the top row first."""
     audio, gain = clips.read(int(i))
     audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
     waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
@@ -223,7 +223,7 @@ def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
 def _figure(
     kind: _Kind, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
 ) -> Figure:
-    """Draw one row of clips per class, with each clip as R images side by side."""
+    """Draw one row of clips per class, and each clip as R images side by side."""
     per_clip = len(kind.extents)
     num_columns = per_clip * max(map(len, chosen.values()))
     size = (2.8 + num_columns * _IMAGE_INCHES, 1.9 + len(chosen) * (_IMAGE_INCHES + 0.2))

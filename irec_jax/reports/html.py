@@ -30,8 +30,8 @@ _QUANTITY = re.compile(
 def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
     """Convert a Markdown page to an HTML document.
 
-    The first heading becomes the title of the document. The paragraph above a table becomes its
-    caption; all lines of the caption after the first are set in small print. A picture that is the
+    The first heading becomes the document title. The paragraph above a table becomes its
+    caption; all caption lines after the first are set in small print. A picture that is the
     only content of a paragraph becomes a figure with a caption, and a click enlarges it.
 
     Args:
@@ -117,7 +117,7 @@ def _small_print(children: Sequence[Token]) -> Iterator[Token]:
 
 
 def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator[Token]:
-    """Yield the tokens, with paragraphs that hold an embedded picture replaced by figures."""
+    """Yield the tokens, with paragraphs that consist of an embedded picture replaced by figures."""
     remaining = iter(tokens)
     for token in remaining:
         if token.type != "paragraph_open":

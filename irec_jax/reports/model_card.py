@@ -7,7 +7,7 @@ from irec_jax.reports.page import data_name, debug_banner, rendered_banner
 from irec_jax.reports.tables import captioned_table, escape, markdown_table
 from irec_jax.text import class_names, interval, plural
 
-#: Kinds of thresholds in a report, and their names in the card.
+#: Kind of threshold in a report -> its name in the card.
 _THRESHOLDS = {"fixed": "fixed threshold", "validation": "threshold tuned on validation clips"}
 
 
@@ -22,7 +22,7 @@ def model_card(
     fingerprint: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> str:
-    """Return the model card of a recogniser, in Markdown.
+    """Return the model card for a recogniser, in Markdown.
 
     Args:
         name: name of the packaged system.

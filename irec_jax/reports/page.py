@@ -9,14 +9,14 @@ import numpy as np
 from irec_jax.reports.tables import captioned_table, escape
 from irec_jax.text import plural
 
-#: Names on pages and definitions of the clip scores in `inference.aggregation`.
+#: Display names and definitions of the clip scores in `inference.aggregation`.
 CLIP_SCORES = {
     "s1": ("S1", "mean of the window probabilities"),
     "s2": ("S2", "sum of the window probabilities, divided by the largest sum of any class"),
     "max": ("max", "maximum of the window probabilities"),
     "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
 }
-#: Pattern of the config names of a user's own data: label, format and digest of the content.
+#: Pattern of config names for a user's own data: label, format and content digest.
 _OWN_DATA = re.compile(r"(?P<label>.+?)(?:-(?P<format>\w+))?-[0-9a-f]{12}")
 
 
@@ -28,9 +28,9 @@ def debug_banner(report: Mapping) -> list[str]:
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:
-    """Return ``name``, ``version`` and ``config`` of a dataset as text.
+    """Format a dataset's ``name``, ``version`` and ``config``.
 
-    A user's own data is named by its folder and format, without the digest of its content.
+    A user's own data is named after its folder and format, without the content digest.
     """
     config = str(dataset["config"])
     if own := _OWN_DATA.fullmatch(config):
@@ -63,7 +63,7 @@ def measured_table(
     rows: Iterable[Sequence[str]],
     num_text_columns: int = 1,
 ) -> str:
-    """Return a Markdown table whose caption ends with the data and the command of the report.
+    """Return a Markdown table whose caption ends with the report's data and command.
 
     Args:
         report: a report with ``rendered`` and ``provenance``.
@@ -77,7 +77,7 @@ def measured_table(
 
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
-    """Return a list of the failed runs with the reasons; empty if no run failed."""
+    """Return a list of the failed runs, with the reason for each; empty if no run failed."""
     lines = [f"- {name}: {escape(reason)}" for name, reason in failures.items()]
     heading = "**Failed** (run the same command to try again):"
     return [heading, "\n".join(lines)] if lines else []
@@ -99,11 +99,11 @@ def repeats_heading(repeats: Mapping) -> str:
 
 
 def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = None) -> str:
-    """Return a captioned table of the data, command, code, hardware and versions.
+    """Return a captioned table with the data, command, code, hardware and versions.
 
     Args:
         provenance: result of `provenance.collect` or `provenance.environment`.
-        settings: additional rows, text by name.
+        settings: additional rows: text by name.
     """
     hardware, git = provenance["hardware"], provenance["git"]
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())

@@ -1,4 +1,4 @@
-"""Tables of scores by piece in a recognition report; see `evaluation.pieces`."""
+"""Tables of per-piece scores in a recognition report; see `evaluation.pieces`."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from irec_jax.reports.page import measured_table
 from irec_jax.reports.tables import escape
 from irec_jax.text import class_names, difference, interval, is_finite, number
 
-#: Scores of `evaluation.pieces` and their names in tables.
+#: Scores from `evaluation.pieces`, and their names in tables.
 NAMES = {"precision": "P", "recall": "R", "f1": "F1", "auc": "ROC AUC"}
 
 
@@ -34,7 +34,7 @@ def signed_interval(block: Mapping, name: str) -> str:
 
 
 def _systems(report: Mapping, entry: Mapping) -> str:
-    """Return a table of the scores of the model and the baselines, and of their differences."""
+    """Return a table with the scores of the model and the baselines, and their differences."""
     systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
     rows = [
         [name, *(with_interval(block["macro"], score) for score in NAMES)]
@@ -59,7 +59,7 @@ def _systems(report: Mapping, entry: Mapping) -> str:
 
 
 def _frames(report: Mapping, entry: Mapping) -> str:
-    """Return a table of the frame-wise scores of the model and the baselines."""
+    """Return a table with the frame-wise scores of the model and the baselines."""
     systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
     rows = [
         [
@@ -79,7 +79,7 @@ def _frames(report: Mapping, entry: Mapping) -> str:
 
 
 def _classes(report: Mapping, scores: Mapping) -> str:
-    """Return a table of the scores of each class and of the numbers of pieces without a score."""
+    """Return a table with each class's scores and the number of pieces without each score."""
     names = class_names(report["classes"])
     rows = []
     for code, name in zip(report["classes"], names, strict=True):

@@ -20,8 +20,8 @@ class Preview:
     """Preview of an audio file.
 
     Attributes:
-        envelope: peak of each of up to `NUM_COLUMNS` segments of equal length.
-        mp3: compressed copy; None if it was not requested.
+        envelope: peaks of up to `NUM_COLUMNS` segments of equal length.
+        mp3: compressed copy of the audio; None if it was not requested.
     """
 
     envelope: np.ndarray
@@ -39,7 +39,7 @@ def read_preview(path: str | os.PathLike, duration_s: float, *, with_audio: bool
     Channels are averaged. If they cancel each other out, the loudest channel is used.
 
     Args:
-        path: path of the file.
+        path: path to the file.
         duration_s: duration of the file.
         with_audio: whether to make a compressed copy, which takes 480 kB per minute.
 

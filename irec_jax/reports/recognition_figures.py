@@ -1,4 +1,4 @@
-"""Figures of a recognition report."""
+"""Figures for recognition reports."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,9 +60,10 @@ def threshold_curve(
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw the confusion matrix of predominant instruments, shaded by the share of the true class.
+    """Draw the confusion matrix of predominant instruments.
 
-    ``counts`` (K, K) has true classes in rows and predicted classes in columns.
+    ``counts`` (K, K) has true classes in rows and predicted classes in columns. Each cell is shaded
+    by its share of the true class.
     """
     counts = np.asarray(counts)
     totals = counts.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Markdown page of a recognition report."""
+"""Markdown page for a recognition report."""
 
 import itertools
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _WITH_INTERVALS = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report from `recognition_report.assemble`.
+    """Return the Markdown page for a report from `recognition_report.assemble`.
 
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
@@ -125,7 +125,7 @@ def _warnings(report: Mapping) -> list[str]:
 
 
 def _data_splits(report: Mapping) -> list[str]:
-    """Return the section on the sizes of the splits and the accuracy of the best epoch."""
+    """Return the section on the split sizes and the accuracy at the best epoch."""
     protocol, best = report.get("protocol"), report.get("best_epoch")
     if not protocol:
         return []
@@ -182,8 +182,8 @@ def _score_table(report: Mapping) -> str:
 def _explanation(report: Mapping) -> str:
     ranking = report["ranking"]
     lines = [
-        "The oracle threshold is the single threshold for all classes with the highest micro F1 on "
-        "the test split itself. It is not a result but an upper bound on the micro F1 of a single "
+        "The oracle threshold is the one threshold for all classes that gives the highest micro F1 "
+        "on the test split itself. This micro F1 is not a result but an upper bound for a single "
         "threshold with the same clip score. Macro F1, thresholds per class and other clip scores "
         "may exceed it.",
         "Ranking by mean window probability: "

@@ -29,16 +29,16 @@ def assemble(
     class_weights: Mapping | None = None,
     debug: bool = False,
 ) -> dict:
-    """Return the complete report of a run.
+    """Return the complete report on a run.
 
     Args:
         evaluation: result of `irec_jax.evaluation.recognition.evaluate`.
         system: name of the evaluated system, such as 'han'.
         provenance: result of `provenance.collect`.
         rendered: whether the audio was rendered; if so, the page starts with a warning.
-        protocol: description of the data splits from `data.protocol`.
+        protocol: description of the data splits, from `data.protocol`.
         best_epoch: entry of ``history`` for the epoch whose parameters were evaluated;
-            ``test_accuracy`` is added to it.
+            ``test_accuracy`` is added to the entry.
         baselines: results of `irec_jax.evaluation.recognition.compact` by name.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
         reported: published scores, a dict with ``dataset`` (builder name), ``source`` and
@@ -46,8 +46,8 @@ def assemble(
             ``micro_f1``, ``macro_p``, ``macro_r`` and ``macro_f1``. The scores are omitted from
             reports on other datasets, because they are not comparable.
         repeats: result of `summarize_repeats`.
-        class_weights: ``kind`` of the class weights in the training loss, and ``weights`` by class,
-            if any.
+        class_weights: class weights in the training loss, if any: their ``kind``, and the
+            ``weights`` by class.
         debug: whether the run was too short to learn anything; if so, the page starts with a
             warning.
 
@@ -74,7 +74,7 @@ def assemble(
 
 
 def summarize_repeats(reports: Sequence[Mapping]) -> dict:
-    """Return means and standard deviations over runs with different seeds, from their reports.
+    """Return means and standard deviations over the reports on runs with different seeds.
 
     Returns:
         dict:
@@ -83,7 +83,7 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
         - ``thresholds``: for each kind of threshold, the ``micro`` and ``macro`` ``precision``,
           ``recall`` and ``f1``.
         - ``accuracy``, ``balanced_accuracy``: scores on single-label test clips.
-        - ``train_accuracy``, ``valid_accuracy``: scores of the best epochs, if all runs have them.
+        - ``train_accuracy``, ``valid_accuracy``: scores at the best epochs, if all runs have them.
 
         Each score has a ``mean``, a sample ``sd`` (n - 1; NaN for one run) and ``values``.
     """
@@ -112,7 +112,7 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike) -> Path:
-    """Write a report from `assemble` and return the path of report.md.
+    """Write a report from `assemble` and return the path to report.md.
 
     See `writing.write_report`.
     """

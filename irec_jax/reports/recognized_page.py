@@ -1,4 +1,4 @@
-"""HTML page of the instruments recognised in audio files, with audio players and timelines."""
+"""HTML page that shows the instruments recognised in audio files, with players and timelines."""
 
 import base64
 import dataclasses
@@ -47,7 +47,7 @@ class RecognizedPage:
     states how many files are already on the page.
 
     Args:
-        path: path of the page; links to files are relative to its folder.
+        path: path to the page; links to files are relative to its folder.
         files: all input files.
         systems: recognisers that are applied to the files.
         threshold: name or value of the threshold, as typed.
@@ -89,14 +89,15 @@ class RecognizedPage:
     def section(
         self, file: Path, result: Any | None, preview: Preview | None, *, link: bool, error: str
     ) -> Iterator[str]:
-        """Yield the section of the next file in parts.
+        """Yield the next file's section in parts.
 
         The table in `start` lists the file only after the last part has been yielded.
 
         Args:
-            file: path of the file.
-            result: the `irec_jax.systems.recognized.Recognized` of the file; None if it failed.
-            preview: waveform of the file, and the audio to embed.
+            file: path to the file.
+            result: the `irec_jax.systems.recognized.Recognized` of the file; None if recognition
+                failed.
+            preview: waveform envelope, and the audio to embed, if any; None for neither.
             link: whether to play the original file if no audio is embedded.
             error: reason why the file or one of its outputs failed; empty if nothing failed.
         """

@@ -24,7 +24,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
     "post": dict(color=VERMILION, marker="s", label="post"),
     "mixture": dict(color=GREY, marker="v", label="mixture (unprocessed)"),
 }
-#: Range in dB of the colour scale, which ends at the loudest bin of the first spectrogram.
+#: Range of the colour scale in dB; the scale ends at the loudest bin of the first spectrogram.
 _RANGE_DB = 75.0
 _MAX_NAMED_TRACKS = 30
 _MAX_TRACK_NAME = 28
@@ -37,7 +37,7 @@ def sdr_per_track(
     """Draw the amplitude SDR of every track, sorted by the scores of one system.
 
     Tracks are sorted by the scores of 'raw', or of the first system if there is no 'raw'. Tracks
-    without a finite score in this system come last. ``scores`` holds a score in dB for each system
+    for which this score is not finite come last. ``scores`` holds a score in dB for each system
     and track. NaN and infinite scores are not drawn.
     """
     key = np.array(scores["raw" if "raw" in scores else next(iter(scores))], np.float64)
@@ -75,7 +75,7 @@ def spectrograms(
     Args:
         levels_db: levels (bins, frames) in dB by name, all of the same shape; the colour scale ends
             at the loudest bin of the first spectrogram.
-        frame_s, bin_hz: spacing of the frames and of the bins.
+        frame_s, bin_hz: frame spacing in seconds and bin spacing in Hz.
         start_s: start of the excerpt, for the time axis.
         title: title of the figure.
     """
@@ -220,9 +220,9 @@ def _column(history: _History, name: str) -> np.ndarray:
 def roc_curves(
     classes: Sequence[str], labels: np.ndarray, scores: Mapping[str, np.ndarray], *, title: str = ""
 ) -> Figure:
-    """Draw ROC curves with their areas, with a panel per class and a line per system.
+    """Draw ROC curves, with a panel per class and a line per system; the legends state the areas.
 
-    ``labels`` (N, K) are non-zero for the classes of a clip; ``scores`` maps the names of at most
+    ``labels`` (N, K) are non-zero where a clip has a class; ``scores`` maps the names of at most
     six systems to finite scores (N, K).
     """
     labels = np.asarray(labels) > 0

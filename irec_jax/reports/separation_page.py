@@ -1,4 +1,4 @@
-"""Markdown page of a separation report."""
+"""Markdown page for a separation report."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ from irec_jax.reports.page import (
 from irec_jax.reports.tables import escape
 from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plural
 
-#: Score used in the headline and in comparisons of systems.
+#: Score used in the headline and to compare systems.
 MAIN_SCORE = "amplitude_sdr_db"
 _BOUNDS = {"mixture": "mixture (unprocessed)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
-#: Descriptions of the reference and fill options of the postprocessing (`frontends.gate`).
+#: Descriptions of the postprocessing options for reference and fill (`frontends.gate`).
 POST_REFERENCES = {
     "absolute": "0 dB of the spectrogram",
     "track": "the maximum of the track",
@@ -33,7 +33,7 @@ _PRINTED_DB = 0.005
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report from `separation_report.assemble`.
+    """Return the Markdown page for a report from `separation_report.assemble`.
 
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
@@ -103,7 +103,7 @@ def _data_splits(report: Mapping) -> list[str]:
 
 
 def _score_table(report: Mapping) -> str:
-    """Return a table of all scores, with a column of published scores if there are any."""
+    """Return a table of all scores, with a column for published scores if there are any."""
     summary = report["summary"]
     columns = _score_columns(summary)
     caption = "Scores in dB on the test tracks: mean ± standard deviation over tracks."
@@ -131,7 +131,7 @@ def _columns_table(report: Mapping, caption: str, columns: Mapping[str, Sequence
 def _explanation(report: Mapping) -> str:
     lines = [
         *_definitions(report),
-        "The variants of SDR are not comparable with one another.",
+        "The SDR variants are not comparable with one another.",
         "Amplitude SDR compares amplitude spectrograms of the mono mixdown. It ignores the phase "
         "and therefore says nothing about how an estimate sounds. BSS-Eval (version 3, 512 taps) "
         "compares mono waveforms up to a filter, and SI-SDR compares them up to a gain. MDX SDR "
@@ -184,7 +184,7 @@ def _repeats(report: Mapping) -> list[str]:
         return []
     caption = (
         "Mean scores over tracks in dB: mean ± standard deviation over the runs, which differ only "
-        "in the random seed of the training."
+        "in their random seeds."
     )
     table = _columns_table(report, caption, _score_columns(repeats["summary"]))
     return [repeats_heading(repeats), table]
@@ -222,14 +222,14 @@ def _significance(report: Mapping) -> list[str]:
 
 
 def describe_post(settings: Mapping) -> str:
-    """Describe the postprocessing settings of a config's `evaluation` section or `system.json`."""
+    """Describe the postprocessing in a config's `evaluation` section or in `system.json`."""
     reference = POST_REFERENCES[settings.get("post_reference", "absolute")]
     fill = POST_FILLS[settings.get("post_fill", "floor")]
     return f"values below {settings['post_db']:g} dB, relative to {reference}, become {fill}"
 
 
 def paired_difference(test: Mapping) -> str:
-    """Format the mean difference of a test in dB, with its interval."""
+    """Format a test's mean difference in dB, with its interval."""
     low, high = test["interval"]
     ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
     return difference(test["difference"], 2) + ends
@@ -253,7 +253,7 @@ def _test_cells(test: Mapping) -> list[str]:
 
 
 def _track_table(report: Mapping) -> str:
-    """Return a table of the amplitude SDR of all systems, and of all scores of the main system."""
+    """Return a table with the amplitude SDR of all systems and all scores of the main system."""
     main = _main_system(report)
     others = [score for score in SCORES if score != MAIN_SCORE]
     header = ["track", "length, m:ss", *(f"{system}, dB" for system in report["systems"])]

@@ -28,7 +28,7 @@ def assemble(
     settings: Mapping | None = None,
     debug: bool = False,
 ) -> dict:
-    """Return the complete report of a separator.
+    """Return the complete report on a separator.
 
     Args:
         evaluation: result of `irec_jax.evaluation.separation.summarize`.
@@ -41,7 +41,7 @@ def assemble(
             on rendered audio.
         settings: `evaluation` section of the config, which defines how tracks were separated.
 
-    The other arguments are those of `recognition_report.assemble`.
+    For the other arguments, see `recognition_report.assemble`.
     """
     optional = dict(settings=settings, protocol=protocol, best_epoch=best_epoch, history=history)
     optional |= dict(reported=None if rendered else reported, repeats=repeats, debug=debug)
@@ -83,10 +83,10 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None = None) -> Path:
-    """Write a report from `assemble` and return the path of report.md.
+    """Write a report from `assemble` and return the path to report.md.
 
-    See `writing.write_report`. The spectrograms of ``example``, a result of
-    `irec_jax.evaluation.separation.example`, are drawn if it is given.
+    See `writing.write_report`. If ``example``, a result of
+    `irec_jax.evaluation.separation.example`, is given, its spectrograms are drawn.
     """
     return write_captioned_report(folder, report, markdown_page, _figures(report, example))
 

@@ -43,8 +43,8 @@ class SpectrogramOverview:
             self._pending = np.zeros((self._length // 2, block.shape[1]), np.float32)
         self._pending = np.concatenate([self._pending, block])
         num_frames = (len(self._pending) - self._length) // self._hop + 1
-        # Spectra take several times the memory of the samples, so only a few frames are transformed
-        # at a time.
+        # Spectra take several times as much memory as the samples, so only a few frames are
+        # transformed at a time.
         for first in range(0, num_frames, _FRAMES_PER_STEP):
             self._transform(first, min(first + _FRAMES_PER_STEP, num_frames))
         self._pending = self._pending[max(0, num_frames) * self._hop :]
@@ -104,7 +104,7 @@ def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
 def draw_overview(
     powers: Mapping[str, np.ndarray], *, title: str, sample_rate_hz: int, duration_s: float
 ) -> Figure:
-    """Draw vertically stacked spectrograms in dB relative to the maximum of the first.
+    """Draw vertically stacked spectrograms in dB relative to the maximum of the first one.
 
     ``powers`` maps names to results of `SpectrogramOverview.powers`, with the mixture first.
     """

@@ -33,9 +33,9 @@ def score_points(
         groups: scores by row for each of at most four groups; rows may be missing.
         score: name of the score, which ranges from 0 to 1.
         title: title of the figure.
-        interval: description of the intervals.
+        interval: what the intervals show, for the axis label.
         reported: published scores by row; None if there are none.
-        reported_label: label of the published scores.
+        reported_label: label for the published scores.
         guess: name and score of a baseline without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
@@ -86,7 +86,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> F
 
 
 def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
-    """Draw the number of examples of each class."""
+    """Draw the number of examples per class."""
     figure, axes = figures.new_axes(max(6.0, 1.5 + 0.6 * len(counts)), 3.6)
     _label_bars(axes, counts)
     axes.set_title(title)
@@ -94,7 +94,7 @@ def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
 
 
 def label_distributions(splits: Mapping[str, Mapping[str, int]], *, title: str) -> Figure:
-    """Draw the number of examples of each class in several splits, with a panel per split."""
+    """Draw the number of examples per class in several splits, with one panel per split."""
     num_classes = max(map(len, splits.values()))
     figure = figures.new_figure(max(6.0, 1.5 + 0.6 * num_classes), 0.6 + 3.0 * len(splits))
     panels = figure.subplots(len(splits), 1, squeeze=False)[:, 0]
@@ -152,9 +152,9 @@ def score_curves(
 def threshold_curves(
     thresholds_db: Sequence[float], f1: Mapping[str, Sequence[float]], *, mark_db: float
 ) -> Figure:
-    """Draw the F1 of labels against the activity threshold, with one threshold marked.
+    """Draw the F1 of the labels against the activity threshold, with one threshold marked.
 
-    Curves are named 'CONDITION, METHOD'. Curves of the same condition have the same colour, and
+    Curves are named 'CONDITION, METHOD'. Curves for the same condition have the same colour, and
     curves without crosstalk reduction are dashed.
     """
     figure, axes = figures.new_axes(8.5, 4.6)
@@ -174,7 +174,7 @@ def threshold_curves(
 
 
 def length_histogram(lengths_s: Sequence[float]) -> Figure:
-    """Draw a histogram of the lengths of pieces."""
+    """Draw a histogram of piece lengths."""
     figure, axes = figures.new_axes(7.0, 3.6)
     axes.hist(lengths_s, bins=min(20, max(5, len(lengths_s) // 3)), color=BLUE, edgecolor="white")
     axes.set(xlabel="length (s)", ylabel="number of pieces", title="Lengths of the pieces")

@@ -33,7 +33,7 @@ def markdown_table(
     lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     if num_text_columns >= len(widths):
-        widths[-1] = 3  # a long text would pad every row
+        widths[-1] = 3  # long text would pad every row
     rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
             for i, width in enumerate(widths)]  # fmt: skip
     align = [str.ljust if i < num_text_columns else str.rjust for i in range(len(widths))]

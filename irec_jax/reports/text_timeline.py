@@ -1,4 +1,4 @@
-"""Text timelines of instruments for terminals."""
+"""Text timelines that show instrument activity in a terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool 
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
-        width: width of the terminal in columns; at most 100 are used.
+        width: width of the terminal in columns; at most 100 columns are used.
         characters: `BLOCKS` or `ASCII`.
         colour: whether to mark activity and names with ANSI escape codes.
 

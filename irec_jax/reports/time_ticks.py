@@ -1,4 +1,4 @@
-"""Spacing of the ticks on time axes."""
+"""Tick spacing on time axes."""
 
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 

@@ -31,12 +31,12 @@ def instruments_over_time(
     """Draw a row per class, shaded by score and underlined where the score reaches the threshold.
 
     Args:
-        times_s: (N,), centres of the windows in seconds, ascending
+        times_s: (N,), window centres in seconds, in ascending order
             (`irec_jax.inference.sliding_windows.window_centres_s`).
-        scores: (N, K), non-negative scores of the windows.
+        scores: (N, K), non-negative window scores.
         classes: K class names.
-        threshold: threshold of the scores, in the same units.
-        labels: classes recognised in the recording, whose names are set in bold.
+        threshold: threshold for the scores, in the same units.
+        labels: classes recognised in the recording; their names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
     edges_s, scores = _merge_columns(_window_edges(times_s), scores)
@@ -67,7 +67,7 @@ def tracks_over_time(
     """Draw a row per track: its level in grey, with bars where the track is active.
 
     Args:
-        edges_s: (N + 1,), boundaries of the frames in seconds.
+        edges_s: (N + 1,), frame boundaries in seconds.
         activity: (J, N), activity from 0 to 1 (`irec_jax.crosstalk.activity.track_activity`).
         names: J track names.
         threshold_db: minimum level in dB at which a track counts as active.
@@ -117,9 +117,9 @@ def _window_edges(centres_s: np.ndarray) -> np.ndarray:
 
 
 def _merge_columns(edges_s: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge adjacent columns by their maximum so that at most `_MAX_COLUMNS` remain.
+    """Merge adjacent columns by taking their maximum, so that at most `_MAX_COLUMNS` remain.
 
-    Taking the maximum keeps a one-second solo visible in an hour of music.
+    The maximum keeps a one-second solo visible in an hour of music.
     """
     step = -(-len(scores) // _MAX_COLUMNS)
     first = np.arange(0, len(scores), step)

@@ -19,7 +19,7 @@ from irec_jax.remote import as_path
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import PICTURE_SCALE, to_html
 
-#: Resolution of figures in dots per inch; an inch on a page is 96 pixels.
+#: Figure resolution in dots per inch; an inch on a page is 96 pixels.
 DPI = 96 * PICTURE_SCALE
 
 
@@ -32,7 +32,7 @@ def write_captioned_report(
     """Write a report with captioned figures; see `write_report`.
 
     Args:
-        folder: path of the folder.
+        folder: path to the folder.
         report: content of report.json.
         markdown_page: function that returns the page, given the report and the captions by file
             name.
@@ -49,13 +49,13 @@ def write_report(
     """Write a report to a folder, replacing any earlier report.
 
     Args:
-        folder: path of the folder, which is created if needed.
-        report, page: content of report.json and of report.md.
+        folder: path to the folder, which is created if needed.
+        report, page: content of report.json, and content of report.md.
         figures: figures by file name. report.html embeds them, as well as any other pictures on
             the page that are already in the folder.
 
     Returns:
-        The path of report.md.
+        The path to report.md.
 
     Raises:
         UserError: the folder is not writable or the disk is full.

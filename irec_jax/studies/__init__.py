@@ -1,8 +1,9 @@
-"""Tables and figures of the papers, reproduced by `irec study NAME`.
+"""Tables and figures from the papers, reproduced by `irec study NAME`.
 
-Each study is a module with a `run(arguments)` function. The first line of its docstring is the help
-text of the command; its options are defined in `options`. A study writes ``report.html``,
-``report.md`` and ``report.json`` to its workdir. An interrupted study resumes when it is run again.
+Each study is a module with a `run(arguments)` function. The first line of the module's docstring is
+the help text of the command, whose options are defined in `options`. A study writes
+``report.html``, ``report.md`` and ``report.json`` to its workdir. An interrupted study resumes when
+it is run again.
 """
 
 #: Study name -> module.

@@ -1,10 +1,10 @@
 """Ablation of the ConvNet by Han et al. (2017): augmentation, dropout and validation split.
 
-Each row changes one aspect of `configs/han.py`: mixing of clips with joint labels, as proposed by
-Ligtenberg (2022, section 5.2); one of the augmentations listed by Seipel (2018, section 2.1.4);
-SpecAugment; no dropout after the global pooling (table I of Han et al. lists none there, although
-their text asks for it); or validation clips drawn at random, as in Han et al. One row combines
-several augmentations.
+Each row makes one change to `configs/han.py`: mixing pairs of clips and joining their labels, as
+proposed by Ligtenberg (2022, section 5.2); applying one of the augmentations listed by Seipel
+(2018, section 2.1.4); applying SpecAugment; omitting the dropout after the global pooling (table I
+of Han et al. lists none there, although their text specifies it); or drawing the validation clips
+at random, as in Han et al. One row combines several augmentations.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from irec_jax.reports.page import mean_over_runs, measured_table, rendered_banne
 from irec_jax.studies import pages, runs
 from irec_jax.text import difference, mean_sd
 
-#: The row that all others are compared with.
+#: The row that all other rows are compared with.
 DEFAULT = "default"
 _AVERAGES = ("micro", "macro")
 _MIX, _PITCH = (("augment.mix", "0.5"),), (("augment.pitch_semitones", "2.0"),)
@@ -36,7 +36,7 @@ class Row:
     """A variant of the training setup.
 
     Attributes:
-        name: name of its first run; runs with further seeds append `-seedN`.
+        name: name of the row's first run; the names of runs with other seeds end in `-seedN`.
         label: description in tables.
         overrides: see `runs.Run`.
         quick: whether the row is also trained with `--quick`.
@@ -79,8 +79,8 @@ ROWS = (
         (("data.split_validation", "random"),),
     ),
 )
-#: Number of epochs with `--quick`, and approximate seconds that the default row takes on two cores
-#: with `gm_irmas` small, with and without `--quick`.
+#: Number of epochs with `--quick`, and approximate duration of the default row in seconds, with and
+#: without `--quick` (on two cores, with `gm_irmas` small).
 _QUICK_EPOCHS, _QUICK_S, _FULL_S = 2, 240.0, 660.0
 
 
@@ -128,12 +128,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def scores(reports: Sequence[Mapping]) -> dict:
-    """Return the mean scores of a row over its runs.
+    """Return the scores of a row, averaged over its runs.
 
     Returns:
         dict: ``micro`` and ``macro``, the F1 at the fixed threshold as ``mean``, ``sd`` and
-        ``values`` over the runs, and the ``interval`` of the F1 (None for several runs);
-        ``epochs``, the number of epochs of each run; ``minutes``, the mean duration of a run.
+        ``values`` over the runs, and its ``interval`` (None if there are several runs);
+        ``epochs``, the number of epochs in each run; ``minutes``, the mean duration of a run.
     """
     fixed = [report["thresholds"]["fixed"] for report in reports]
     averages = {
@@ -152,7 +152,7 @@ def _line(report: Mapping) -> str:
 
 
 def markdown_page(report: Mapping) -> str:
-    """Return the report as Markdown."""
+    """Return the report as a Markdown page."""
     brief = f"Quick run: only some of the rows, trained for {_QUICK_EPOCHS} epochs."
     rows = report["rows"]
     reference = rows.get(DEFAULT)
@@ -167,7 +167,7 @@ def markdown_page(report: Mapping) -> str:
     caption = (
         "F1 on the test clips at the fixed threshold S2 0.50, with 95 % intervals bootstrapped "
         "over songs, or as mean ± standard deviation over seeds; difference from the default; "
-        "number of epochs of each run; mean duration of a run."
+        "number of epochs in each run; mean duration of a run."
     )
     introduction = [
         *rendered_banner(report),
@@ -175,7 +175,7 @@ def markdown_page(report: Mapping) -> str:
         _results(rows),
         "![Micro and macro F1 of every setting](f1.png)",
         "**Question.** How do augmentation and the choices that the paper leaves open affect the "
-        "network of Han et al. (2017) on this dataset?",
+        "network by Han et al. (2017) on this dataset?",
         measured_table(report, caption, header, lines),
     ]
     return pages.compose("Ablation of the log-mel ConvNet", report, introduction, [])

@@ -3,13 +3,13 @@
 The dry tracks of each piece are mixed as in section 3.3.1, with a random symmetric mixing matrix A,
 crosstalk of at most -6, -12 or -18 dB, and delays derived from distances. Each method is scored by
 the correlation of A^-1 with I - L, where L holds the estimated crosstalk weights; by BSS-Eval
-(version 3, 512 taps) with the dry tracks as references (in a room, as picked up by their own
-microphones); and by the log kurtosis ratio of the residual crosstalk in pauses, a measure of
-musical noise. A method has the same settings for all levels and pieces:
+(version 3, 512 taps) with the dry tracks as references (in a room, the sources as picked up by
+their own microphones); and by the log kurtosis ratio of the residual crosstalk in pauses, a measure
+of musical noise. Each method uses the same settings for all levels and pieces:
 
-- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, chosen on the training pieces of
-  `gm_multitrack`, which subtract the direct sound with its phase and reduce the remainder with a
-  soft mask;
+- `aligned`: the default `irec_jax.crosstalk.Settings`, which subtract the direct sound with its
+  phase and reduce the remainder with a soft mask; they were chosen on the training pieces of
+  `gm_multitrack`;
 - `source`: Seipel's method, gradient descent with momentum and subtraction of magnitudes;
 - `source_nnls`: Seipel's method with the exact solver;
 - `wiener`: a Wiener filter as in KAMIR;
@@ -60,7 +60,7 @@ METHODS = options.CROSSTALK_METHODS
 _TRANSFORM: dict[str, Any] = dict(
     frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
 )
-# A source counts as silent in frames with less than this power, relative to its loudest frame.
+# A frame counts as silent if its power, relative to the loudest frame, is below this value.
 _SILENCE = 1e-6
 #: Number of random starts of Seipel's solver, and the numbers of steps shown in the figure.
 NUM_RESTARTS = 10
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 s")
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
-    # The paper uses the four pieces of PHENICX without splitting them.
+    # The paper uses the four PHENICX pieces without splitting them.
     split = arguments.split or ("test" if is_rendered(arguments.dataset) else "all")
     dataset, indices = _load(arguments, split)
     options = {name: getattr(arguments, name) for name in ("max_s", "decay_s", "seed")}
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             durations_s={"study": time.monotonic() - study.began},
         ),
     }
-    # The file names include the piece because the workdir may contain pieces of several splits.
+    # The file names include the piece name, because the workdir may cover several splits.
     stem = dataset.names[first].replace("/", "_")
     picture, restarts = f"example-{stem}.png", f"restarts-{stem}.png"
     figures, drawn = {}, {name: (study.workdir / name).exists() for name in (picture, restarts)}
@@ -147,14 +147,14 @@ def _study_pieces(
 
 
 def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float = 0.0) -> dict:
-    """Score all methods on one piece at all levels of crosstalk.
+    """Score all methods on one piece at all crosstalk levels.
 
     Args:
         piece: a piece with dry tracks.
-        methods: names of the methods, from `METHODS`.
-        seed: seed of the mixing matrices.
+        methods: method names from `METHODS`.
+        seed: seed for the mixing matrices.
         max_s: maximum duration in seconds, from the start of the piece.
-        decay_s: reverberation time of the room in seconds, 0 for the free field; in a room, the
+        decay_s: reverberation time of the room in seconds, 0 for a free field. In a room, the
             references are the sources as picked up by their own microphones.
 
     Returns:
@@ -201,12 +201,12 @@ def descend_from_random_weights(
 
     Args:
         gram: Gram matrix (J, J).
-        seed: seed of the weights.
+        seed: seed for the random weights.
         max_steps: maximum number of steps.
 
     Returns:
-        The final weights of the runs (1 + `NUM_RESTARTS`, J, J), and for every run and target the
-        relative excess of the cost Theta over the exact minimum (1 + `NUM_RESTARTS`, J).
+        The final weights of all runs (1 + `NUM_RESTARTS`, J, J), and the relative excess of the
+        cost Theta over the exact minimum, for every run and target (1 + `NUM_RESTARTS`, J).
     """
     rng = np.random.default_rng(seed)
     initial = rng.random((1 + NUM_RESTARTS, *gram.shape)) * (1 - np.eye(len(gram)))
@@ -223,7 +223,7 @@ def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
 
     Returns:
         dict: ``cost_excess``, the maximum relative excess of the cost Theta over runs and targets,
-        and ``weight_difference``, the maximum absolute difference of a weight.
+        and ``weight_difference``, the maximum absolute difference in any weight.
     """
     gram = _gram(spots)
     weights, excess = descend_from_random_weights(gram, seed=seed, max_steps=RESTART_STEPS[-1])
@@ -248,7 +248,7 @@ def draw_restarts(piece: Piece, *, seed: int, max_s: float, decay_s: float) -> F
 
 
 def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
-    """Draw A^-1, its estimates, and one track (dry, mixed and reduced) at the first level."""
+    """Draw A^-1, its estimates, and a track (dry, mixed, reduced) at the first crosstalk level."""
     stems, names = _active_tracks(piece, max_s)
     spots, own, mixing = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     # The track with the most crosstalk.
@@ -295,7 +295,7 @@ def simulate(
         Microphone signals (J, T), the contribution of each microphone's own source (J, T), and the
         mixing matrix (J, J).
     """
-    # A key derived from the name of the piece does not depend on the selection of pieces.
+    # The key is derived from the piece name, so it does not depend on the selection of pieces.
     piece_key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(piece.name.encode()) >> 1)
     key, rate_hz = jax.random.fold_in(piece_key, -level_db), piece.sample_rate_hz
     mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
@@ -328,7 +328,7 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
 
 
 def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the reduced tracks (J, T) and the estimate of A^-1 (J, J), None for 'wiener'."""
+    """Return the reduced tracks (J, T) and the estimate of A^-1 (J, J; None for 'wiener')."""
     if method == "wiener":
         filtered, _ = wiener(stft.stft(spots, **_TRANSFORM))
         return np.asarray(stft.istft(filtered, num_samples=spots.shape[1], **_TRANSFORM)), None
@@ -357,7 +357,7 @@ def _is_silent(source: np.ndarray) -> np.ndarray:
 def _musical_noise(
     spots: np.ndarray, reduced: np.ndarray, pauses: Sequence[np.ndarray]
 ) -> dict[str, float | None]:
-    """Return the mean log kurtosis ratio and attenuation of crosstalk in the tracks' pauses."""
+    """Return the mean log kurtosis ratio and attenuation of the crosstalk in pauses."""
     residues = [
         musical_noise(_powers(spot), _powers(track), pause)
         for spot, track, pause in zip(spots, reduced, pauses, strict=True)
@@ -369,7 +369,7 @@ def _musical_noise(
 def _mean(values: np.ndarray) -> float | None:
     """Return the mean of the finite values; None if there are none.
 
-    Exact estimates score +inf; silent ones have no finite score.
+    Exact estimates score +inf; silent estimates have no finite score.
     """
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None

@@ -1,4 +1,4 @@
-"""Report page of the crosstalk study: Seipel's tables, measured and as published."""
+"""Report page for the crosstalk study: Seipel's tables with measured and published values."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
     """Return the report of `studies.crosstalk` as a Markdown page.
 
     Args:
-        report: report of the study.
+        report: the study's report.
         picture: file name of the example figure.
         restarts: file name of the figure that shows descents from random weights.
     """
@@ -98,7 +98,7 @@ def _room(decay_s: float) -> str:
 
 
 def average(pieces: Mapping, method: str, level: str, key: str) -> float:
-    """Return the mean of a score over the pieces; NaN if it is missing for a piece."""
+    """Return a score averaged over the pieces; NaN if it is missing for any piece."""
     values = [piece["levels"][level][method][key] for piece in pieces.values()]
     return float("nan") if None in values else float(np.mean(values))
 
@@ -154,7 +154,7 @@ def _averages(report: Mapping, methods: Sequence[str]) -> str:
     gains = [after - before for before, after in pairs]
     reported = averaged | {"gain": [*gains[: -len(_LEVELS)], *missing]}
     caption = (
-        "BSS-Eval scores in dB by level of crosstalk, averaged over tracks and then over pieces "
+        "BSS-Eval scores in dB by crosstalk level, averaged over tracks and then over pieces "
         "(table 3.4). Gains are relative to the mixtures."
     )
     return _table(report, caption, ("SDR", "SIR", "SAR"), rows, reported)
@@ -175,7 +175,7 @@ def _correlations(report: Mapping, methods: Sequence[str]) -> str:
                 row.append("{} ({})".format(*_cells(values, 3)))
             rows.append(row)
     caption = (
-        "Correlation by level of crosstalk, with values that exclude the diagonal in brackets. The "
+        "Correlation by crosstalk level, with values that exclude the diagonal in brackets. The "
         "paper does not state which of the two it reports."
     )
     return _table(report, caption, [""], rows, published.CORRELATION, 3)
@@ -189,7 +189,7 @@ def _by_piece(report: Mapping, methods: Sequence[str]) -> str:
             label = f"{NAMES[method]}: {escape(name)}, {piece['num_tracks']} tracks"
             rows.append([label, *_cells(values)])
     reported = {name: _join(scores) for name, scores in published.PIECES.items()}
-    caption = "Gains over the mixture, and SAR, in dB for each piece and level of crosstalk."
+    caption = "Gains over the mixture, and SAR, in dB for each piece and crosstalk level."
     return _table(report, caption, ("SDR gain", "SIR gain", "SAR"), rows, reported)
 
 
@@ -202,7 +202,7 @@ def _musical_noise(report: Mapping, methods: Sequence[str]) -> str:
     groups = ("log kurtosis ratio", "attenuation in dB")
     header = ["", *(f"{group}, {level} dB" for group in groups for level in _LEVELS)]
     caption = (
-        "Residual crosstalk in the pauses of the tracks, by level of crosstalk. The log kurtosis "
+        "Residual crosstalk during pauses in the tracks, by crosstalk level. The log kurtosis "
         "ratio (Uemura et al. 2008) is 0 if the crosstalk has only become quieter; it is higher if "
         "the residue contains more isolated bins, which are heard as musical noise. The values are "
         "averaged over the tracks with pauses and then over pieces."
@@ -221,7 +221,7 @@ def _restarts(report: Mapping) -> str:
         "dB, for one start from zero weights and ten from random weights between 0 and 1: maximum "
         "over runs and tracks. According to the paper, such runs end in the same minimum."
     )
-    header = ["", "relative excess of the cost", "difference of a weight"]
+    header = ["", "relative excess cost", "weight difference"]
     return measured_table(report, caption, header, rows)
 
 
@@ -230,5 +230,5 @@ def _mixtures(report: Mapping) -> str:
         [escape(name), *_cells([piece["levels"][level]["mixture"]["sir"] for level in _LEVELS])]
         for name, piece in report["pieces"].items()
     ]
-    caption = "SIR of the mixtures in dB, by level of crosstalk."
+    caption = "SIR of the mixtures in dB, by crosstalk level."
     return _table(report, caption, [""], rows, published.MIXTURE_SIR)

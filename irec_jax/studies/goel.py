@@ -1,13 +1,13 @@
 """Recognition of five instruments in waveform chunks and images: tables II to IX of Goel.
 
-Each row of the tables is a separate experiment: a recurrent network on chunks of the waveform, a
+Each row in the tables is a separate experiment: a recurrent network on chunks of the waveform, a
 CNN on one of two kinds of waveform images, or a combination of both. Each row is run with three
 splits. `window` splits the windows of the training clips at random, as Goel's code does, so that
-windows of the same clip, and its two channels, are used for both training and testing. `song` keeps
-all windows of a song in the same split. The difference in accuracy between the two is the effect of
-leakage. `official` is the test that Goel's text describes: sliding windows over the test clips
-of the dataset, with one prediction per clip. Only clips with exactly one of the five labels are
-used.
+windows and channels of the same clip are used for both training and testing. `song` keeps all
+windows of a song in the same split. The difference in accuracy between these two splits is the
+effect of leakage. `official` is the test that Goel's text describes: sliding windows over the
+dataset's test clips, with one prediction per clip. Only clips with exactly one of the five labels
+are used.
 """
 
 import argparse
@@ -34,14 +34,14 @@ BASELINES = "lstm-300-50"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of Goel's tables.
+    """A row in Goel's tables.
 
     Attributes:
-        name: prefix of its run names, to which the split is appended.
-        table: number of the table.
+        name: prefix of the names of its runs, to which the split is appended.
+        table: table number.
         family: group of rows; the summary shows the best row of each family.
         config: `FILE:arguments` without dataset and split.
-        reported: published accuracy on training, validation and test; None if not stated.
+        reported: published training, validation and test accuracy; None if not stated.
         quick_epochs: number of epochs with `--quick`; 0 omits the row.
         epoch_s: approximate seconds per epoch on two cores with `gm_irmas` small.
         num_epochs: maximum number of epochs without `--quick`.
@@ -57,7 +57,7 @@ class Row:
     num_epochs: int = 100
 
 
-#: Cell -> table, family, epochs with `--quick`, seconds per epoch with chunks of 300 samples.
+#: Cell -> table, family, epochs with `--quick`, seconds per epoch with 300-sample chunks.
 _CELLS = {
     "rnn": ("II", "RNN", 12, 2.0),
     "lstm": ("III", "LSTM", 12, 3.2),
@@ -70,8 +70,8 @@ _IMAGES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recu
 _NETS = {"b1": (30, 1.2), "b2": (18, 1.8), "b3": (15, 2.5), "b4": (4, 10.0)}
 #: The same for a CNN followed by an LSTM, which Goel trains for 10 epochs.
 _CRNN_NETS = {"b1": (0, 8.0), "b2": (0, 9.0), "b3": (4, 10.0), "b4": (0, 18.0)}
-#: Approximate seconds that a run takes in addition to its epochs (compilation, evaluation and
-#: figures), and that the baselines take.
+#: Approximate duration, in seconds, of the steps other than training (compilation, evaluation and
+#: figures), and of the baselines.
 _OVERHEAD_S, _BASELINES_S = 13.0, 40.0
 
 
@@ -122,7 +122,7 @@ def _plan_run(row: Row, split: str, seed: int, arguments: argparse.Namespace) ->
         overrides.append(("seed", str(seed)))
     if arguments.quick and not arguments.debug:
         num_epochs = row.quick_epochs
-        # With so few epochs, early stopping is disabled; smaller image batches give more steps.
+        # Early stopping is disabled for so few epochs. Smaller batches of images give more steps.
         overrides += [
             ("training.num_epochs", str(num_epochs)),
             ("training.min_steps_per_epoch", "0"),
@@ -204,24 +204,24 @@ def mean_scores(reports: Sequence[Mapping]) -> dict:
 
 
 def scores(report: Mapping) -> dict:
-    """Extract the scores shown in the tables from the report of a run.
+    """Extract the scores for the tables from a run's report.
 
     Args:
         report: content of the run's report.json.
 
     Returns:
-        dict: ``training``, ``validation`` and ``test`` accuracy of the strongest class at the
-        kept epoch; ``test_interval``, ``balanced``, ``balanced_interval``, ``chance`` and
-        ``majority``; precision, recall and F1 of the same predictions as ``micro`` (equal to the
-        accuracy, since each example has one label and one prediction), ``macro`` and
-        ``per_class``; ``num_epochs``, ``best_epoch`` and ``seconds``; and ``collapse``, the
-        warning of the collapse check, or None.
+        dict: ``training``, ``validation`` and ``test``, the top-1 accuracies at the kept epoch;
+        ``test_interval``, ``balanced``, ``balanced_interval``, ``chance`` and ``majority``;
+        ``micro`` (equal to the accuracy, since each example has one label and one prediction),
+        ``macro`` and ``per_class`` precision, recall and F1 of the same predictions;
+        ``num_epochs``, ``best_epoch`` and ``seconds``; and ``collapse``, the warning from the
+        collapse check, or None.
     """
     predominant, best, classes = report["predominant"], report["best_epoch"], report["classes"]
     confusion = np.array(predominant["confusion"])
     correct, one_hot = np.diagonal(confusion), np.eye(len(confusion))
-    # Labels and predictions of all examples. The collapse check in the report uses the classes that
-    # reach a threshold; here it is repeated for the strongest class.
+    # The label and prediction of every example. The collapse check in the report uses the classes
+    # that reach a threshold; here it is repeated for the strongest class.
     labels, predictions = np.repeat(
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
@@ -244,7 +244,7 @@ def scores(report: Mapping) -> dict:
 
 
 def draw(report: Mapping) -> Figure:
-    """Draw the test accuracy of every row, measured with each split and as published."""
+    """Draw the test accuracy of every row, as measured with each split and as published."""
 
     def point(scores: Mapping) -> study_figures.Interval:
         values = scores.get("repeats", {}).get("test", {}).get("values", ())
@@ -272,7 +272,7 @@ def _line(report: Mapping) -> str:
 
 
 def _protocols(reports: Mapping[str, Mapping]) -> list[dict]:
-    """Return the distinct split protocols of the runs."""
+    """Return the distinct split protocols that the runs use."""
     protocols = {}
     for report in reports.values():
         protocol = report["protocol"]

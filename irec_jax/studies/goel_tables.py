@@ -1,4 +1,4 @@
-"""Report page of the Goel study: results, question and summary, then the tables."""
+"""Report page for the Goel study: results, question and summary, then the tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +20,7 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
     """Return the report of `studies.goel` as a Markdown page.
 
     Args:
+        report: the study's report.
         rows: all rows (`goel.Row`) in the order of the tables; rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
@@ -63,7 +64,7 @@ def _question(report: Mapping) -> str:
         "due to leakage from training to test? With the *window* split, which Goel uses, windows "
         "of the same clip are in both training and test; with the *song* split, all windows of a "
         "song are in the same split. The *official* split is the test that Goel's text describes: "
-        "sliding windows over the test clips of the dataset, with one prediction per clip. Only "
+        "sliding windows over the dataset's test clips, with one prediction per clip. Only "
         "clips with exactly one of these labels are used."
     )
 
@@ -105,7 +106,7 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
 
 
 def _scores_with(split: str, report: Mapping) -> dict[str, Mapping]:
-    """Return the scores with a split, by row name; rows without this split are omitted."""
+    """Return the scores for a split, by row name; rows without this split are omitted."""
     return {name: row[split] for name, row in report["rows"].items() if split in row}
 
 
@@ -136,7 +137,7 @@ def _accuracy(scores: Mapping, name: str = "test") -> str:
 
 
 def _splits(report: Mapping) -> list[str]:
-    """Return the splits to show: those with results, and always the two of `_LEAKAGE`."""
+    """Return the splits to show: those in `_LEAKAGE`, and any others that have results."""
     return [split for split in _SPLITS if split in _LEAKAGE or _scores_with(split, report)]
 
 
@@ -147,7 +148,7 @@ def _test_cells(by_split: Mapping, splits: Sequence[str]) -> list[str]:
 
 
 def _summary(report: Mapping, rows: Sequence[Any]) -> str:
-    """Return a table with the best row of each family by validation accuracy.
+    """Return a table with the row in each family that has the best validation accuracy.
 
     The validation accuracy is taken from the song split, or from another split if there are no runs
     with the song split.
@@ -178,7 +179,7 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
     header = ["networks", "best by validation", "reported, window"]
     header += [*(f"measured, {split} [95 %]" for split in splits), "leakage"]
     caption = (
-        "Test accuracy with each split, for the row of each family that has the best validation "
+        "Test accuracy with each split, for the row in each family that has the best validation "
         f"accuracy. Reported: {published.CITATION}."
     )
     return measured_table(report, caption, header, lines, 2)
@@ -199,7 +200,7 @@ def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
                 cells += _accuracies(by_split.get(split))
             lines.append([*cells, difference(_leakage(by_split))])
         name = table if table.startswith("fig") else f"table {table}"
-        caption = f"Accuracies of {name}, reported and measured with each split."
+        caption = f"Accuracies in {name}, reported and measured with each split."
         table = measured_table(report, caption, [*header, "leakage"], lines)
         parts += [f"### {family[:1].upper()}{family[1:]} ({name})", table]
     return parts
@@ -230,7 +231,7 @@ def _class_tables(report: Mapping) -> list[str]:
             cells = [f"{number(c['recall'], 2)} / {number(c['f1'], 2)}" for c in per_class]
             lines.append([row, *map(number, averages), *cells])
         if lines:
-            caption = f"Precision (P), recall (R) and F1 on the test examples of the {split} split."
+            caption = f"Precision (P), recall (R) and F1 on the test examples in the {split} split."
             heading = f"### {split.capitalize()} split"
             parts += [heading, measured_table(report, caption, header, lines)]
     return parts

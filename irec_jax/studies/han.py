@@ -1,11 +1,11 @@
 """Activations, windows, thresholds and visualisations: tables and figures of Han et al. (2017).
 
 One network for eleven instruments is trained per activation (table IV) and per window length
-(figure 4), each with several seeds. Every run stores the probabilities of its windows, from which
-thresholds (figure 4), aggregations (table V) and classes (figure 5) are compared without further
-training. The published thresholds were chosen on the test clips; the tables therefore also show
-scores at thresholds tuned on validation clips, and the best possible scores on the test clips
-(oracle). Figures 6 and 7 show the network with the published settings.
+(figure 4), each with several seeds. Every run stores its window probabilities, so that thresholds
+(figure 4), aggregations (table V) and classes (figure 5) can be compared without further training.
+The published thresholds were chosen on the test clips; the tables therefore also show scores at
+thresholds tuned on validation clips, and the best possible scores on the test clips (oracle).
+Figures 6 and 7 show the network with the published settings.
 """
 
 import argparse
@@ -34,9 +34,9 @@ class Row:
     """A network in the study.
 
     Attributes:
-        name: name of its run.
+        name: name of the run that trains it.
         label: name in tables.
-        activation, window_s: arguments of the config.
+        activation, window_s: arguments passed to the config.
     """
 
     name: str
@@ -60,19 +60,19 @@ WINDOWS = tuple(
     for window_s in (0.5, 1.5, 3.0)
 )
 ROWS = (*ACTIVATIONS, *WINDOWS)
-#: The two aggregations that table V compares, and a threshold far below the fixed one (figure 5).
+#: The two aggregations that table V compares, and a low threshold for S2 (figure 5).
 AGGREGATIONS, LOW_THRESHOLD = ("s2", "s1"), 0.2
-#: With `--quick`: number of epochs, batch size, and maximum number of seeds for other
-#: window lengths.
+#: With `--quick`: number of epochs, batch size, and maximum number of seeds for window lengths that
+#: differ from the default.
 _QUICK_EPOCHS, _QUICK_BATCH, _QUICK_WINDOW_REPEATS = 2, 32, 1
-#: Approximate seconds on two cores for one seed, one seed with `--quick`, and the baselines.
+#: Approximate seconds on two cores: one seed, one seed with `--quick`, and the baselines.
 _SEED_S, _QUICK_SEED_S, _BASELINES_S = 480.0, 90.0, 40.0
 #: A network that compiles quickly, for `--debug`.
 _DEBUG_NETWORK = (("model.filters", "(2, 4, 4, 8)"), ("model.dense", "16"))
 
 
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
-    """Return one run per row; the seeds of a row are repeats of its run."""
+    """Return one run per row; the seeds of a row are repeats within its run."""
     planned = []
     for row in ROWS:
         repeats, baselines = arguments.repeats, row.name == DEFAULT
@@ -136,27 +136,33 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """Return the folders of the seeds of a run; a single seed uses the folder of the run."""
+    """Return one folder per seed of a run; a run with a single seed has no subfolders."""
     repeats = sorted(folder.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
     return repeats or [folder]
 
 
 def scores(folders: Sequence[Path]) -> dict:
-    """Compute the results of a row from the stored window probabilities of its seeds.
+    """Compute the results of a row from the window probabilities stored for each seed.
 
     Args:
-        folders: folders of the seeds.
+        folders: one folder per seed; see `seed_folders`.
 
     Returns:
-        dict: ``scores``, by aggregation ('s2', 's1') and kind of threshold (`recognition.KINDS`,
-        and 'low' for S2, see `LOW_THRESHOLD`): ``threshold`` (unless there is one per class) and
-        ``micro``, ``macro`` and ``per_class`` precision, recall and F1; ``sweep``, by aggregation:
-        ``thresholds`` and the ``micro`` and ``macro`` F1 at each threshold; ``seeds``; ``epochs``,
-        the kept epoch and the number of epochs of each seed; ``seconds``, the total duration. Each
-        score is given as ``mean``, ``sd`` and ``values`` by seed (see `page.mean_over_runs`).
+        A dict with these keys:
+
+        - ``scores``: maps each aggregation ('s2', 's1') and kind of threshold (`recognition.KINDS`,
+          and 'low' for S2, see `LOW_THRESHOLD`) to ``threshold`` (unless there is one per class)
+          and to ``micro``, ``macro`` and ``per_class`` precision, recall and F1.
+        - ``sweep``: maps each aggregation to ``thresholds`` and to the ``micro`` and ``macro`` F1
+          at each threshold.
+        - ``seeds``: the seeds.
+        - ``epochs``: the kept epoch and the number of epochs for each seed.
+        - ``seconds``: the total duration.
+
+        Each score is given as ``mean``, ``sd`` and ``values`` by seed (see `page.mean_over_runs`).
 
     Raises:
-        UserError: a file of predictions is missing or has no window probabilities.
+        UserError: a predictions file is missing or has no window probabilities.
     """
     reports = [read_json(folder / "report.json") for folder in folders]
     seeds = [_scores_of_seed(folder) for folder in folders]
@@ -183,7 +189,7 @@ def scores(folders: Sequence[Path]) -> dict:
 
 
 def _scores_of_seed(folder: Path) -> dict:
-    """Return the scores of one seed by aggregation, and their ``sweep``, as for `scores`."""
+    """Return the scores of one seed, by aggregation, and its ``sweep``; see `scores`."""
     test, validation = (
         recognition.read_predictions(folder, split) for split in ("test", "validation")
     )

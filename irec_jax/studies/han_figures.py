@@ -21,7 +21,7 @@ _SCORES = {"precision": "P", "recall": "R", "f1": "F1"}
 
 
 def draw_activations(report: Mapping) -> Figure:
-    """Draw table IV: micro and macro F1 of each network, with mean and range over seeds."""
+    """Draw table IV: micro and macro F1 of each network, as mean and range over seeds."""
     rows = {row["label"]: row["scores"]["s2"]["fixed"] for row in report["rows"].values()}
 
     def point(block: Mapping) -> study_figures.Interval:
@@ -92,12 +92,12 @@ def draw_comparison(report: Mapping, row: Mapping) -> Figure:
 
 
 def draw_thresholds(windows: Mapping[float, Mapping]) -> Figure:
-    """Draw figure 4: F1 against the threshold on S2 for each window length.
+    """Draw figure 4: F1 against the S2 threshold for each window length.
 
     Bands show the standard deviation over seeds.
 
     Args:
-        windows: window length in seconds -> results of the row.
+        windows: window length in seconds -> results of the row with this window length.
     """
     panels = {}
     for average in _AVERAGES:
@@ -132,10 +132,10 @@ def draw_classes(classes: Sequence[str], default: Mapping, longest: Mapping | No
 
 
 def draw_tsne(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draw figure 6: t-SNE of the activations of each layer.
+    """Draw figure 6: t-SNE of each layer's activations.
 
     The top row shows training clips, the bottom row validation clips. Panel titles give the share
-    of nearest neighbours (before t-SNE) that have the same class.
+    of nearest neighbours (before t-SNE) that have the same class as the point.
     """
     splits, layers = han_visualisations.SPLITS, han_visualisations.LAYERS
     figure = figures.new_figure(15.0, 6.0)
@@ -163,5 +163,5 @@ def draw_tsne(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
 def draw_deconvolution(
     segments: Sequence[explanation_figures.SegmentPicture], frequencies_hz: np.ndarray
 ) -> Figure:
-    """Draw figure 7: the two most active units of each block, for clips of two instruments."""
+    """Draw figure 7: the two most active units in each block, for clips of two instruments."""
     return explanation_figures.draw_deconvolution(segments, frequencies_hz)

@@ -1,4 +1,4 @@
-"""Report page of the Han study: results, then the paper's tables and figures."""
+"""Report page for the Han study: results, then the paper's tables and figures."""
 
 from collections.abc import Mapping
 
@@ -51,7 +51,7 @@ def markdown_page(report: Mapping) -> str:
         sections += [
             "## Aggregation (table V)",
             _aggregation_table(report, default),
-            "The paper chooses the threshold of each score on the test clips. Validation clips "
+            "The paper chooses the threshold for each score on the test clips. Validation clips "
             "have a single label and last 3 s, so thresholds tuned on them are biased.",
             "## Classes (figure 5)",
             "![F1 by class](classes.png)",
@@ -59,8 +59,8 @@ def markdown_page(report: Mapping) -> str:
         ]
     if "neighbours" in report:
         sections += [
-            "## Activations of the layers (figure 6)",
-            "![t-SNE of the activations of each layer, with one colour per class; percentages give "
+            "## Layer activations (figure 6)",
+            "![t-SNE of each layer's activations, with one colour per class; percentages give "
             "the share of the five nearest neighbours that have the same class](tsne.png)",
             _neighbour_table(report),
             "## Deconvolution (figure 7)",
@@ -118,9 +118,9 @@ def _results(report: Mapping) -> str:
 def _question(report: Mapping) -> str:
     counts = report["data"]["test"]
     return (
-        "**Question.** Which activation, window length, threshold and aggregation best recognise "
-        f"the {counts['num_labels']} labels of {counts['num_clips']} test clips from "
-        f"{counts['num_songs']} songs, with {len(report['classes'])} instruments?"
+        "**Question.** Which activation, window length, threshold and aggregation work best for "
+        f"{counts['num_clips']} test clips from {counts['num_songs']} songs, with "
+        f"{counts['num_labels']} labels and {len(report['classes'])} instruments?"
     )
 
 
@@ -181,8 +181,8 @@ def _aggregation_table(report: Mapping, default: Mapping) -> str:
         cells = map(number, published.SCORES[setting])
         lines.append([f"reported: {score}", "best on test", threshold, *cells])
     caption = (
-        "Aggregation of the window probabilities by S1, their mean, or by S2, their sum divided by "
-        "the sum of the strongest class, with LReLU 0.33 and windows of 1 s: mean ± standard "
+        "Aggregation of the window probabilities by S1 (their mean) or S2 (their sum, divided by "
+        "the sum for the strongest class), with LReLU 0.33 and windows of 1 s: mean ± standard "
         f"deviation over seeds. Thresholds are averaged over seeds. Reported: {published.CITATION}."
     )
     header = ["score", "threshold", "value", *_HEADER]
@@ -219,7 +219,7 @@ def _neighbour_table(report: Mapping) -> str:
     ]
     caption = (
         "Share of the five nearest neighbours of a window, among the windows shown, that have the "
-        "same class, computed from the activations of each layer. Activations of blocks are "
+        "same class, computed from the activations of each layer. The activations of blocks are "
         "max-pooled over time and frequency."
     )
     return measured_table(report, caption, ["clips", *layers.values()], lines)
@@ -231,6 +231,6 @@ def _training(report: Mapping) -> str:
         epochs = ", ".join(f"{kept} of {count}" for kept, count in row["epochs"])
         seeds = ", ".join(map(str, row["seeds"]))
         lines.append([row["label"], seeds, epochs, f"{row['seconds'] / 60:.1f}"])
-    caption = "Seeds of each network, their kept epochs, and the total duration of all seeds."
+    caption = "Seeds and kept epochs for each network, and the total duration over all seeds."
     header = ["network", "seeds", "kept epochs", "minutes"]
     return measured_table(report, caption, header, lines, 3)

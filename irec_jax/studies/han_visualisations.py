@@ -21,14 +21,14 @@ from irec_jax.systems.explainer import Explainer, Segment, load_explainer
 from irec_jax.systems.explainer_files import segment_picture
 from irec_jax.text import class_names
 
-#: Layers of figure 6 from left to right: name of the activations -> title.
+#: Layers in figure 6, from left to right: name of the activations -> title.
 LAYERS = {
     **{f"block_{i}": f"block {i}" for i in range(1, 5)},
     "dense": "dense layer",
     "output": "output",
 }
 SPLITS = ("training", "validation")
-#: Maximum number of windows per class and split, one per clip, without and with `--quick`.
+#: Maximum number of windows (one per clip) per class and split, without and with `--quick`.
 _PER_CLASS, _QUICK_PER_CLASS = 60, 30
 _NUM_NEIGHBOURS, _BATCH_SIZE = 5, 32
 
@@ -41,25 +41,26 @@ def load_or_compute(
     classes: Sequence[str],
     quick: bool,
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of figures 6 and 7, computing them unless they are stored in a file.
+    """Return the arrays for figures 6 and 7, read from a file or else computed and stored.
 
     Shows a progress bar. Unfinished results are stored next to the file after each split, so that
     an interrupted call loses at most one split.
 
     Args:
-        path: `.npz` file of the arrays.
-        config: config of the run.
+        path: `.npz` file for the arrays.
+        config: the run's config.
         folder: folder of the run's first seed, with the trained network.
         classes: class names.
-        quick: use fewer windows.
+        quick: whether to use fewer windows.
 
     Returns:
-        Arrays by name. For each of `SPLITS`: ``SPLIT_labels`` (N,), the class indices, and for each
-        of `LAYERS` ``SPLIT_LAYER`` (N, 2), the t-SNE positions, and ``SPLIT_LAYER_neighbours``, the
-        result of `same_class`. For the deconvolution: ``frequencies_hz`` (bands,) and, for each
-        segment i, ``segment_i_title``, ``segment_i_ends_s`` (2,), its start and end,
-        ``segment_i_spectrogram`` (bands, frames), ``segment_i_pictures`` (units, frames, bands) and
-        ``segment_i_units`` (units, 3), which holds block, channel and activation.
+        Arrays by name. For each split in `SPLITS`: ``SPLIT_labels`` (N,), the class indices, and,
+        for each layer in `LAYERS`, ``SPLIT_LAYER`` (N, 2), the t-SNE positions, and
+        ``SPLIT_LAYER_neighbours``, the result of `same_class`. For the deconvolution:
+        ``frequencies_hz`` (bands,) and, for each segment i, ``segment_i_title``,
+        ``segment_i_ends_s`` (2,) with its start and end, ``segment_i_spectrogram`` (bands, frames),
+        ``segment_i_pictures`` (units, frames, bands), and ``segment_i_units`` (units, 3) with
+        block, channel and activation.
     """
     if path.exists():
         return _read(path)
@@ -89,7 +90,7 @@ def load_or_compute(
         of_class = np.flatnonzero(labels == classes.index(name)) if name in classes else []
         if not len(of_class):
             continue
-        # The clip with the highest probability for its class.
+        # Use the clip with the highest probability for its class.
         best = of_class[outputs[of_class, classes.index(name)].argmax()]
         index = int(indices[best])
         samples, _ = splits.validation.read(index)
@@ -117,7 +118,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _sample(
     clips: data.Clips, explainer: Explainer, *, per_class: int, seed: int
 ) -> tuple[data.Clips, np.ndarray]:
-    """Return one random window per clip for up to `per_class` clips per class, and clip indices."""
+    """Return a random window for each of up to `per_class` clips per class, and clip indices."""
     rng, task = np.random.default_rng(seed), explainer.recogniser.task
     labels = clips.labels.argmax(axis=1)
     chosen = [
@@ -136,7 +137,7 @@ def _sample(
 
 
 def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarray]:
-    """Return the activations (windows, units) of each of `LAYERS`, max-pooled over positions."""
+    """Return the activations (windows, units) by layer name, max-pooled over positions."""
     task, variables = explainer.recogniser.task, {"params": explainer.params}
     variables |= explainer.model_state
 
@@ -163,7 +164,7 @@ def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarr
 def _batches(
     windows: data.Clips, window_samples: int
 ) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
-    """Yield window indices, and batches of the corresponding windows padded to a fixed size."""
+    """Yield the window indices and the windows of each batch, padded to a fixed batch size."""
     for start in range(0, len(windows), _BATCH_SIZE):
         rows = range(start, min(start + _BATCH_SIZE, len(windows)))
         batch = {

@@ -1,6 +1,6 @@
-"""Command-line options of the studies.
+"""Command-line options for the studies.
 
-Imports only the modules that the help texts need, so that `irec study --help` is fast.
+This module imports only what the help texts need, so that `irec study --help` is fast.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from pathlib import Path
 from irec_jax import job_array
 from irec_jax.studies import STUDIES
 
-#: Datasets of labelled clips, and of multitrack pieces; the first in each tuple is the default and
-#: is rendered.
+#: Datasets with labelled clips, and datasets with multitrack pieces. The first one in each tuple is
+#: rendered and is the default.
 CLIPS = ("gm_irmas", "irmas")
 MULTITRACK = ("gm_multitrack",)
-#: Splits of `irec study goel`.
+#: Splits that `irec study goel` supports.
 GOEL_SPLITS = ("song", "window", "official")
-#: Methods of `irec study crosstalk`.
+#: Methods that `irec study crosstalk` compares.
 CROSSTALK_METHODS = (
     *("aligned", "source", "source_nnls", "wiener"),
     *("aligned_mmse", "source_mmse", "aligned_smooth", "source_smooth"),
@@ -26,7 +26,7 @@ CROSSTALK_METHODS = (
 
 
 def description(name: str) -> str:
-    """Return the first line of a study's docstring without importing its module."""
+    """Return the first line of a study module's docstring, without importing the module."""
     spec = importlib.util.find_spec(STUDIES[name])
     assert spec is not None and spec.origin is not None
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
@@ -34,7 +34,7 @@ def description(name: str) -> str:
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    """Add the options of a study to its parser; the name is a key of `STUDIES`."""
+    """Add the options of the study called `name`, a key of `STUDIES`, to its parser."""
     _ADD[name](parser)
 
 
@@ -45,19 +45,19 @@ def _add_shared(
     rows: str = "",
     datasets: Sequence[str] = CLIPS,
 ) -> None:
-    """Add the options shared by the studies that train and evaluate runs.
+    """Add the options shared by the studies that train and evaluate models.
 
-    `--rows`, `--task` and `--collect` are added only if `rows`, an example of a selection, is
+    `--rows`, `--task` and `--collect` are added only if `rows`, an example value for `--rows`, is
     given. The first dataset is rendered and is the default.
     """
     add = parser.add_argument
     first, *others = datasets
     add("--dataset", default=first, help=" or ".join([f"{first} (rendered)", *others]))
     add("--size", default="small", help=f"size of {first}, such as tiny, small or full")
-    add("--data-dir", default="", help="folder of prepared datasets (default: the TFDS folder)")
-    add("--manual-dir", default="", help="folder of manually downloaded files")
+    add("--data-dir", default="", help="folder with prepared datasets (default: the TFDS folder)")
+    add("--manual-dir", default="", help="folder with manually downloaded files")
     if rows:
-        add("--rows", help=f"run only rows whose names contain any item of a list such as {rows}")
+        add("--rows", help=f"run only rows whose names contain an item from a list such as {rows}")
         job_array.add_options(parser, "runs")
     add("--seed", type=int, default=0, help="seed for splits, parameters and batches")
     add("--quick", action="store_true", help="run only part of the study, with brief training")
@@ -76,11 +76,11 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack (PHENICX-Anechoic)")
     add("--size", default="small", help="size of gm_multitrack: tiny, small or full")
-    add("--layout", default="phenicx", help="layout of multitrack (default: phenicx)")
-    add("--path", help="folder of the multitrack files, for layouts other than phenicx")
+    add("--layout", default="phenicx", help="layout of the multitrack dataset (default: phenicx)")
+    add("--path", help="folder with the multitrack files (only for layouts other than phenicx)")
     add("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
-    add("--data-dir", help="folder of prepared datasets (default: the TFDS folder)")
-    add("--manual-dir", help="folder of manually downloaded files")
+    add("--data-dir", help="folder with prepared datasets (default: the TFDS folder)")
+    add("--manual-dir", help="folder with manually downloaded files")
     add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
     add("--min-tracks", type=int, default=9, help="skip pieces with fewer tracks (default: 9)")
     add(
@@ -99,7 +99,7 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         help="reverberation time in seconds of a room where crosstalk contains equal amounts of "
-        "diffuse and direct sound (default: 0, the free field of the paper)",
+        "diffuse and direct sound (default: 0, a free field as in the paper)",
     )
     add("--seed", type=int, default=0, help="seed for the mixing matrices")
     add("--workdir", default="runs/study_crosstalk", help="folder for results and reports")
@@ -132,16 +132,16 @@ def _add_seipel(parser: argparse.ArgumentParser) -> None:
         "--decay-s",
         type=float,
         default=0.8,
-        help="reverberation time in seconds of the room in which the labels are also measured "
-        "(default: 0.8)",
+        help="reverberation time in seconds of the simulated room; labels are measured in this "
+        "room and in a free field (default: 0.8)",
     )
 
 
 def _add_separation(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_separation")
     add = parser.add_argument
-    add("--stems", default="gm_musdb", help="separator dataset: gm_musdb (rendered) or musdb18")
-    add("--stems-path", default="", help="folder of the musdb18 tracks")
+    add("--stems", default="gm_musdb", help="separator data: gm_musdb (rendered) or musdb18")
+    add("--stems-path", default="", help="folder with the musdb18 tracks")
     add(
         "--stems-split",
         default="official",
@@ -152,13 +152,12 @@ def _add_separation(parser: argparse.ArgumentParser) -> None:
     add(
         "--listen",
         default="features",
-        help="input of the classifiers: separated spectrograms (features) or resynthesised audio "
-        "(audio)",
+        help="classifier input: separated spectrograms (features) or resynthesised audio (audio)",
     )
     add(
         "--no-ablations",
         action="store_true",
-        help="do not train the separators of figure 4.1 and of the other ablations",
+        help="do not train the separators for figure 4.1 and the other ablations",
     )
 
 

@@ -1,4 +1,4 @@
-"""Parts shared by the report pages of the studies."""
+"""Helpers for the report pages of all studies."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from irec_jax.text import interval
 def compose(
     title: str, report: Mapping, introduction: Iterable[str], sections: Iterable[str]
 ) -> str:
-    """Return a page with title, introduction, failed runs, further sections and provenance."""
+    """Return a page with a title, introduction, failed runs, further sections and provenance."""
     failures = failed_runs(report.get("failures", {}))
     provenance = ("## Provenance", provenance_table(report["provenance"]))
     return "\n\n".join([f"# {title}", *introduction, *failures, *sections, *provenance]) + "\n"
@@ -20,14 +20,14 @@ def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
     """Return a list with the warning for a debug or quick run, or an empty list for a full run.
 
     Args:
-        settings: settings of the study.
-        quick: the warning for `--quick`.
+        settings: the study's settings.
+        quick: warning to show for a run with `--quick`.
     """
     return debug_banner(settings) or ([f"> {quick}"] if settings["quick"] else [])
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:
-    """Return a score with its interval, the `NAME_interval` entry, as text."""
+    """Return a score and its interval (the `NAME_interval` entry) as text."""
     return interval(scores[name], scores[f"{name}_interval"])
 
 

@@ -1,4 +1,4 @@
-"""Execution of studies: each experiment runs once, in its own folder."""
+"""Study execution: each experiment runs once, in its own folder."""
 
 import argparse
 import contextlib
@@ -31,10 +31,11 @@ class Run:
     """An experiment in a study.
 
     Attributes:
-        name: name of its folder.
+        name: run name, which is also the folder name.
         config: `FILE:arguments`, as for `--config`.
         overrides: (`section.key`, text) pairs, as for `--config.section.key=text`.
-        expected_s: approximate seconds on two cores, used only to estimate the remaining time.
+        expected_s: approximate duration on two cores in seconds, used only to estimate the
+            remaining time.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Run:
 
 
 class TaskEnded(Exception):
-    """Raised when a task of a job array has executed its runs; `--collect` writes the report later.
+    """Raised when a job-array task has executed its runs; `--collect` writes the report later.
 
     Attributes:
         exit_code: 1 if a run failed, otherwise 0.
@@ -56,14 +57,14 @@ class TaskEnded(Exception):
 
 
 class Results(NamedTuple):
-    """Results by run name: the content of report.json, or the reason for the failure."""
+    """Reports (the content of report.json) and reasons for failures, by run name."""
 
     reports: dict[str, dict]
     failures: dict[str, str]
 
 
 def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLIPS) -> dict:
-    """Return the shared options that affect the results; see `lock_study`.
+    """Return the values of the shared options that affect the results (see `lock_study`).
 
     Raises:
         UserError: the dataset is unknown.
@@ -74,7 +75,7 @@ def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLI
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a UserError that lists the choices of an option if the value is not among them."""
+    """Raise a UserError that lists the choices for an option if `value` is not among them."""
     if value not in choices:
         *others, last = choices
         listed = f"{', '.join(others)} and {last}" if others else last
@@ -93,14 +94,14 @@ def shared_overrides(
 
 
 def config_path(config: str, arguments: argparse.Namespace) -> str:
-    """Return `FILE:arguments` with the dataset of the study added and, in debug runs, 'debug'."""
+    """Return `FILE:arguments` with the study's dataset added and, in debug runs, 'debug'."""
     separator = "" if config.endswith(":") else ","
     debug = ",debug" if arguments.debug else ""
     return f"{config}{separator}dataset={arguments.dataset}{debug}"
 
 
 def select(names: Sequence[str], text: str | None) -> list[str]:
-    """Return the names that contain any item of a comma-separated text, or all names for None.
+    """Return the names that contain an item from a comma-separated text; None selects all names.
 
     Raises:
         UserError: the text is empty, or one of its items matches no name.
@@ -113,7 +114,7 @@ def select(names: Sequence[str], text: str | None) -> list[str]:
 
 
 class Study:
-    """A study and its workdir, which is locked to the settings of the study; see `lock_study`."""
+    """A study and its workdir, which is locked to the study's settings (see `lock_study`)."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
         self.workdir, self.settings = expand_home(arguments.workdir, urls=True), settings
@@ -128,21 +129,22 @@ class Study:
         summary: Callable[[Mapping], str],
         todo: Container[str] | None = None,
     ) -> Results:
-        """Train and evaluate the runs, printing one line for each.
+        """Execute the runs (training and evaluation), printing one line for each.
 
-        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the
-        `runs/NAME` folder. Interrupted runs are resumed. If a run fails, its line gives the reason,
-        and the other runs are still executed; the next call tries the failed run again.
+        A run's output goes to `runs/NAME.log` in the workdir, and its results to the `runs/NAME`
+        folder. Interrupted runs are resumed. If a run fails, its line gives the reason, and the
+        other runs are still executed. The next call tries the failed run again.
 
         Args:
-            runs: all runs; the results of finished runs are returned even if not in `todo`.
-            summary: function that returns the text of a run's line from its report.
-            todo: names of the runs to execute; None executes all.
+            runs: all runs. The results of finished runs are returned even if they are not in
+                `todo`.
+            summary: function that takes a run's report and returns the text for its line.
+            todo: names of the runs to execute; None executes all runs.
 
         Raises:
             UserError: before the first run, if a config is invalid, a folder contains a run with
                 another config, or a dataset cannot be prepared.
-            TaskEnded: after the last run, if the study runs as one task of a job array.
+            TaskEnded: after the last run, if the study runs as a job-array task.
         """
         folder = self.workdir / "runs"
         if self._task:
@@ -178,12 +180,13 @@ class Study:
         """Return the report entries that all studies with runs have in common.
 
         Args:
-            results: results of the runs.
-            split: names of the splits, for the provenance.
+            results: results returned by `execute`.
+            split: split names to record in the provenance.
 
         Returns:
             dict: ``rendered``, ``dataset`` and ``classes`` of the first run; ``settings``;
-            ``failures``; and ``provenance``, whose duration of all runs includes earlier calls.
+            ``failures``; and ``provenance``, where the duration of 'all runs' also covers runs
+            executed by earlier calls.
 
         Raises:
             UserError: no run has finished.
@@ -226,7 +229,7 @@ class Study:
         Links to pictures are not printed.
 
         Returns:
-            The exit code of the study, 1 if any run failed.
+            The study's exit code: 1 if any run failed, otherwise 0.
         """
         path = write_report(self.workdir, report, page, figures)
         text = page.rstrip("\n") if print_page else page.partition("\n## ")[0]
@@ -238,7 +241,7 @@ class Study:
 def _find_reports(
     runs: Iterable[Run], folder: Path, todo: Container[str] | None
 ) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
-    """Return the reports of finished runs and the configs of pending runs, by name.
+    """Return the reports of finished runs and the configs of pending runs, by run name.
 
     A run whose evaluation settings have changed counts as pending.
     """
@@ -274,7 +277,7 @@ def resolve(run: Run) -> config_dict.ConfigDict:
 
 
 def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
-    """Prepare the datasets before the first run, because an error in them affects all runs."""
+    """Prepare all datasets before the first run, because a dataset error affects all runs."""
     unique = {(config.data.name, config.data.get("format")): config for config in run_configs}
     for config in unique.values():
         load = data.load_stems if config.task == "separation" else data.load
@@ -282,7 +285,7 @@ def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
 
 
 def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | str:
-    """Execute a run and return its report, or a one-line reason why it failed."""
+    """Execute a run and return its report or, if it fails, the reason in one line."""
     name = Path(run.config.partition(":")[0]).stem
     try:
         with _redirect_output(folder / f"{run.name}.log"):
@@ -292,7 +295,7 @@ def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | s
     except jax.errors.JaxRuntimeError as error:  # for example, out of memory
         return next(iter(str(error).splitlines()), type(error).__name__)
     finally:
-        # Each run compiles its own training step; dozens of them would fill the memory.
+        # Each run compiles its own training step; dozens of compiled steps would fill the memory.
         jax.clear_caches()
     return read_json(folder / run.name / "report.json")
 

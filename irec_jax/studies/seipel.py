@@ -3,7 +3,8 @@
 Thirteen orchestral instruments are recognised over time, with labels from spot microphones. All
 runs train the same network, but on instances of different lengths (figure 4.4), on instances with
 their context (figure 4.5), or on bags of instances (figure 4.6). Table 4.2 and figure 4.3 describe
-the pieces. The labels, with and without crosstalk reduction, are compared with the composed notes.
+the pieces. Labels derived with and without crosstalk reduction are compared with the composed
+notes.
 """
 
 import argparse
@@ -30,17 +31,17 @@ _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
 #: With `--quick`: number of epochs, steps per epoch (the same for all instance lengths), and batch
-#: size in instances; batches of windows with context or of bags are half as large.
+#: size in instances. Batches of windows with context and batches of bags are half as large.
 _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
-#: Hop of overlapping training instances with `--quick`, in frames.
+#: Hop between overlapping training instances with `--quick`, in frames.
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
     "Quick run: only some of the instance lengths, each trained for about "
     f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} instances, or "
     f"{_QUICK_BATCH // 2} windows with context or bags. Training instances overlap, except in bags."
 )
-#: Approximate values on two cores: training frames per second, seconds of audio per epoch, seconds
-#: that a run takes in addition to its epochs, and seconds that the baselines take.
+#: Approximate values on two cores: frames processed per second of training, seconds of audio per
+#: epoch, and seconds for the rest of a run and for the baselines.
 _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 
@@ -53,7 +54,7 @@ class Row:
         context: instances per training window, r.
         instances: instances per bag, n_I.
         aggregate: aggregation from instances to bags.
-        share: whether all instances of a bag share one network.
+        share: whether all instances in a bag share one network.
     """
 
     frames: int
@@ -86,7 +87,7 @@ class Row:
 
     @property
     def duration_s(self) -> float:
-        """Duration of an instance in seconds."""
+        """Instance length in seconds."""
         return self.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
 
     @property
@@ -96,7 +97,7 @@ class Row:
 
 
 def list_rows(*, quick: bool) -> list[Row]:
-    """Return the rows of the study in the order of the figures."""
+    """Return the study's rows in the order of the figures."""
     if quick:
         contexts = [Row(frames, context=3) for frames in _QUICK_FRAMES]
         return [*map(Row, _QUICK_FRAMES), *contexts, *(Row(f, instances=3) for f in _QUICK_FRAMES)]
@@ -110,7 +111,7 @@ def list_rows(*, quick: bool) -> list[Row]:
 
 
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
-    """Return the runs of all rows."""
+    """Return the planned runs, one per row."""
     planned = []
     for row in list_rows(quick=arguments.quick):
         baselines = row.name == BASELINES
@@ -120,7 +121,7 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         num_frames = 10 * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
         if arguments.quick and not arguments.debug:
             # Overlap compensates for the small number of long instances: without it, there are ten
-            # times fewer instances of 160 frames than of 16. Instances of a bag are adjacent.
+            # times fewer instances of 160 frames than of 16. Instances in a bag must be adjacent.
             hop_frames = row.frames if row.instances > 1 else _QUICK_HOP_FRAMES
             several = row.context > 1 or row.instances > 1
             batch_size = _QUICK_BATCH // 2 if several else _QUICK_BATCH
@@ -201,22 +202,29 @@ def count_instruments(*splits: data.Pieces) -> dict[str, dict]:
 
 
 def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mapping]) -> dict:
-    """Compute the results of a run that are shown in the tables.
+    """Compute the results of a run for the tables.
 
     Args:
         row: the run.
         report: content of its report.json.
-        folder: folder of the runs, with their predictions.
-        reports: reports of all runs by name.
+        folder: folder that contains the runs and their predictions.
+        reports: reports of all runs, by run name.
 
     Returns:
-        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores`` of the model,
-        averaged over pieces; ``by_frame``, the same for frames instead of instances (None in
-        reports of earlier versions); ``micro_f1`` of the instances; ``tuned``, the scores at
-        ``threshold``, which is chosen on validation pieces; ``equal_lengths``, the scores at 0.5 if
-        every piece is cut to the number of instances of the shortest piece; ``difference`` of the
-        scores from those of the standard run with instances of the same length (None for the
-        standard run itself, or if it is missing); ``seconds``, the duration of the run.
+        A dict with the attributes of `Row` and these keys:
+
+        - ``duration_s``: instance length in seconds.
+        - ``scores``: scores of the model, averaged over pieces.
+        - ``by_frame``: the same scores for frames instead of instances (None in reports written by
+          earlier versions).
+        - ``micro_f1``: micro F1 over all instances.
+        - ``threshold``, ``tuned``: threshold chosen on validation pieces, and the scores at this
+          threshold.
+        - ``equal_lengths``: scores at threshold 0.5 if every piece is cut to the number of
+          instances in the shortest piece.
+        - ``difference``: change in the scores relative to the standard run with instances of the
+          same length (None for the standard run itself, or if that run is missing).
+        - ``seconds``: duration of the run.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]
@@ -247,7 +255,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
 
 def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the test labels bool (N, K), scores (N, K) and piece names (N,) of a run."""
+    """Read the test labels (bool (N, K)), scores (N, K) and piece names (N,) of a run."""
     with np.load(seekable(folder / "predictions.npz")) as arrays:
         return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
 

@@ -1,8 +1,8 @@
-"""Quality of labels derived from spot microphones, measured against the notes of rendered pieces.
+"""Quality of labels derived from spot microphones, compared with the notes of rendered pieces.
 
 The activity of every track is measured in the dry tracks and in spot-microphone signals with
 simulated crosstalk (in a free field and in a room, with and without crosstalk reduction). Instances
-of one or more frames are labelled with thresholds chosen on training pieces, and the labels of test
+of one or more frames are labelled by thresholds chosen on training pieces, and the labels of test
 pieces are compared with the composed notes.
 """
 
@@ -23,9 +23,9 @@ from irec_jax.inference import thresholds
 from irec_jax.studies.crosstalk import simulate
 from irec_jax.training.logging import duration
 
-#: Frames per instance: a single frame, the shortest length in the thesis, and the best one.
+#: Frames per instance: a single frame, and the shortest and the best length in the thesis.
 FRAMES = (1, 16, 112)
-#: Frames per instance in the curves of F1 against the threshold.
+#: Frames per instance for the curves that show F1 against the threshold.
 CURVE_FRAMES = 16
 #: Candidate thresholds in dB, relative to the maximum activity of a track.
 GRID_DB = tuple(float(db) for db in range(-60, -2))
@@ -51,14 +51,14 @@ def study(
 ) -> dict:
     """Score the labels of test pieces, using thresholds chosen on training pieces.
 
-    The activities are cached in the folder, one file per piece.
+    The activities are cached in `folder`, with one file per piece.
 
     Args:
         training, test: pieces with dry tracks and composed notes.
-        folder: folder of the cached activities.
+        folder: folder for the cached activities.
         levels_db: maximum levels of the simulated crosstalk in dB.
         decay_s: reverberation time of the room in seconds.
-        seed: seed of the mixing matrices.
+        seed: seed for the mixing matrices.
 
     Returns:
         A dict with these keys:
@@ -66,11 +66,12 @@ def study(
         - ``num_pieces``: numbers of training and test pieces.
         - ``stems``: results for labels from the dry tracks. Maps the number of frames per instance
           to ``threshold_db`` and ``scores`` (see `evaluation.pieces.piece_scores`).
-        - ``conditions``: maps each `condition` and number of frames to such results for
-          ``unreduced`` and ``reduced``, and to their ``difference``, reduced minus unreduced (see
-          `paired_difference`).
-        - ``curves``: ``thresholds_db``, and the ``f1`` at these thresholds for each condition and
-          method, computed from the pooled instances of the test pieces and averaged over classes.
+        - ``conditions``: maps each `condition` and number of frames to results of the same kind
+          for ``unreduced`` and ``reduced``, and to their ``difference``, reduced minus unreduced
+          (see `paired_difference`).
+        - ``curves``: ``thresholds_db``, and the ``f1`` at these thresholds for the dry tracks and
+          for each condition and method, computed from the pooled instances of the test pieces and
+          averaged over classes.
     """
     rooms = {"free field": 0.0, "room": decay_s}
     options: dict[str, Any] = dict(rooms=rooms, levels_db=levels_db, seed=seed)
@@ -106,7 +107,7 @@ def _measure_all(
                 np.savez(opened, allow_pickle=False, **arrays)
             num_done += 1
             left_s = (time.monotonic() - began) / num_done * (len(pieces) - index - 1)
-            print(f"labels of {name}: done; about {duration(left_s)} left", flush=True)
+            print(f"labels for {name}: done; about {duration(left_s)} left", flush=True)
         with np.load(seekable(file)) as arrays:
             measured[name] = dict(arrays)
     return measured
@@ -125,7 +126,7 @@ def measure(
     Returns:
         Arrays by name: ``notes`` bool (K, F), True where a class has a note; ``stems`` float32
         (K, F), the activity in the dry tracks; and 'CONDITION, METHOD' float32 (K, F), the activity
-        in each condition, with the method unreduced or reduced.
+        in each condition with each method (unreduced or reduced).
     """
     piece = pieces[index]
     assert piece.stems is not None  # the study uses rendered pieces only
@@ -162,7 +163,7 @@ def measure(
 def instances(
     frames: Float[np.ndarray, "classes frames"] | Bool[np.ndarray, "classes frames"], length: int
 ) -> np.ndarray:
-    """Return the maximum of each class (N, K) in consecutive instances of ``length`` frames.
+    """Return the maximum (N, K) of each class in consecutive instances of ``length`` frames.
 
     The last instance may be shorter.
     """
@@ -172,7 +173,7 @@ def instances(
 def _pool(
     measured: Mapping[str, Mapping[str, np.ndarray]], key: str, length: int
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the labels (N, K), scores (N, K) and piece names of all instances of a split."""
+    """Return the labels (N, K), scores (N, K) and piece names of all instances in a split."""
     labels = [instances(arrays["notes"], length) for arrays in measured.values()]
     scores = [instances(arrays[key], length) for arrays in measured.values()]
     names = [name for name, part in zip(measured, labels, strict=True) for _ in part]
@@ -202,7 +203,7 @@ def _score(
     length: int,
     classes: Sequence[str],
 ) -> tuple[dict, np.ndarray, float]:
-    """Return the scores of the test labels, the activities (N, K), and the linear threshold."""
+    """Return the scores of the test labels, the test activities (N, K) and the linear threshold."""
     labels, scores, _ = _pool(measured[0], key, length)
     threshold_db = GRID_DB[int(sweep(labels, scores).argmax())]
     labels, scores, names = _pool(measured[1], key, length)

@@ -1,4 +1,4 @@
-"""Report page of the Seipel study: the findings of chapter 4, then its tables."""
+"""Report page for the Seipel study: the findings of chapter 4, then its tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,7 +20,7 @@ def markdown_page(report: Mapping, *, brief: str) -> str:
     """Return the report of `studies.seipel` as a Markdown page.
 
     Args:
-        report: the results of the study.
+        report: the study's report.
         brief: description of the training with `--quick`.
     """
     warning = (
@@ -39,7 +39,7 @@ def markdown_page(report: Mapping, *, brief: str) -> str:
         "## Scores of all runs",
         "Precision (P), recall (R), F1 and ROC AUC are computed for each class within each test "
         "piece, averaged over the pieces and then over the classes; intervals are bootstrapped "
-        "over pieces. Scores for different instance lengths do not measure the same task, because "
+        "over pieces. Scores for different instance lengths are not directly comparable, because "
         "more instruments play in longer instances.",
         _score_table(report, rows),
         *_frame_table(report, rows),
@@ -59,7 +59,7 @@ def markdown_page(report: Mapping, *, brief: str) -> str:
         _label_class_table(report),
         "## Data",
         _instrument_table(report),
-        "![Lengths of the pieces (figure 4.3)](lengths.png)",
+        "![Piece lengths (figure 4.3)](lengths.png)",
     ]
     title = "Instance lengths, context and multiple-instance learning: chapter 4 of Seipel (2018)"
     return pages.compose(title, report, introduction, sections)
@@ -204,7 +204,7 @@ def _frame_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
     if not lines:
         return []
     caption = (
-        "Scores by frame of 1,024 samples (23.2 ms) at threshold 0.5. They make runs with "
+        "Scores for frames of 1,024 samples (23.2 ms) at threshold 0.5. They make runs with "
         "different instance lengths comparable: each frame has its own labels and takes the scores "
         "of the instance in which it begins. The last columns give the micro F1 over all frames "
         "and over all instances."
@@ -223,7 +223,7 @@ def _difference_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
     if not lines:
         return []
     caption = (
-        "Difference of each score from standard learning with instances of the same length, with "
+        "Change in each score relative to standard learning with instances of equal length, with "
         "95 % intervals from a paired bootstrap over pieces."
     )
     return [measured_table(report, caption, ["run", *NAMES.values()], lines)]
@@ -244,7 +244,7 @@ def _threshold_table(report: Mapping, rows: Sequence[Mapping]) -> str:
     header = ["run", "F1 at 0.5", "tuned threshold", "F1 at tuned threshold", "F1, equal lengths"]
     caption = (
         "F1 at threshold 0.5 and at the threshold with the best micro F1 on validation pieces; F1 "
-        "at 0.5 and ROC AUC if every test piece is cut to the number of instances of the shortest "
+        "at 0.5 and ROC AUC if every test piece is cut to the number of instances in the shortest "
         "one."
     )
     return measured_table(report, caption, [*header, "ROC AUC, equal lengths"], lines)
@@ -288,7 +288,7 @@ def _label_text(report: Mapping) -> str:
         sentences.append(f"{verdict} ({name}): F1 {signed_interval(gain, 'f1')}.")
     training, test = labels["num_pieces"]
     return (
-        f"The labels of instances of {_SHOWN_FRAMES} frames (0.37 s) are compared with the "
+        f"The labels for instances of {_SHOWN_FRAMES} frames (0.37 s) are compared with the "
         "composed notes. Each method uses the threshold with the best F1 on the "
         f"{training} training pieces and is evaluated on the {test} test pieces. "
         + " ".join(sentences)
@@ -357,7 +357,7 @@ def _instrument_table(report: Mapping) -> str:
     mean_s = sum(report["lengths_s"]) / len(report["lengths_s"])
     caption = (
         "Number and total hours of the training and test pieces in which each instrument plays "
-        f"(table 4.2). The mean length of a piece is {mean_s:.0f} s here and "
+        f"(table 4.2). The mean piece length is {mean_s:.0f} s here and "
         f"{published.MEAN_PIECE_S:.0f} s in the thesis. Reported: "
         f"{published.RECOGNITION_CITATION}."
     )

@@ -2,7 +2,7 @@
 
 A U-Net removes drums and bass from music. Three classifiers are trained with the same budget on the
 same clips: `base` on the original audio, `raw` on separated audio, and `post` on separated audio
-whose softest bins are removed. Epochs and L2 weights are chosen on validation clips.
+after removal of its softest bins. Epochs and L2 weights are chosen on validation clips.
 """
 
 import argparse
@@ -48,11 +48,11 @@ _QUICK = {
     "ablation": dict.fromkeys(_EPOCHS, "3") | dict.fromkeys(_STEPS, "20") | _MOMENTUM,
     "classifier": dict.fromkeys(_EPOCHS, "4") | {"optimizer.learning_rate": "0.001"} | _MOMENTUM,
 }
-#: Approximate seconds of a run on two cores, without and with `--quick`.
+#: Approximate run duration in seconds on two cores, without and with `--quick`.
 _EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 105), "classifier": (9e3, 320)}
 #: The paper's postprocessing, as we understand it.
 _POST = {"evaluation.post_reference": "segment", "evaluation.post_fill": "zero"}
-#: Smaller CNN for `--debug`, in addition to the debug settings of the configs.
+#: Smaller CNN for `--debug`, in addition to the debug settings in the configs.
 _DEBUG_CNN = {
     "model.filters": "(2, 4)",
     "model.kernels": "(3, 3)",
@@ -90,7 +90,7 @@ def settings(arguments: argparse.Namespace) -> dict:
 
 
 def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], float]:
-    """Return the overrides and the approximate duration in seconds of a kind of run."""
+    """Return the overrides and the approximate duration, in seconds, for a kind of run."""
     full_s, quick_s = _EXPECTED_S[kind]
     return (_QUICK[kind], quick_s) if arguments.quick and not arguments.debug else ({}, full_s)
 
@@ -100,7 +100,7 @@ def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run
 
     Args:
         arguments: options of `irec study separation`.
-        ablation: key of `separation_ablation.ABLATIONS`; empty for the separator of the study.
+        ablation: key of `separation_ablation.ABLATIONS`; empty for the study's separator.
     """
     budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
     choice = f"ablation={ablation}" if ablation else f"output={arguments.output}"
@@ -127,7 +127,7 @@ def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run
 
 
 def ablation_runs(arguments: argparse.Namespace) -> dict[str, runs.Run]:
-    """Return the runs of the ablations by name; with `--quick`, only those of figure 4.1."""
+    """Return the ablation runs by ablation name; with `--quick`, only those in figure 4.1."""
     names = separation_ablation.FIGURE if arguments.quick else separation_ablation.ABLATIONS
     return {name: separator_run(arguments, name) for name in names}
 
@@ -146,7 +146,7 @@ def classifier_run(
         separator: separator that determines the window length and the front end.
         system: one of `SYSTEMS`.
         l2: L2 weight.
-        stored: folder of the separated examples, for raw and post.
+        stored: folder that contains the separated clips (only for raw and post).
     """
     budget, expected_s = _budget(arguments, "classifier")
     window_s, frontend = str(separator.system["window_s"]), dict(separator.system["frontend"])
@@ -172,7 +172,7 @@ def classifier_run(
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study separation` and return its exit code."""
     options = settings(arguments)
-    # The workdir must be local, because the separated examples are memory-mapped.
+    # The workdir must be local, because the separated clips are memory-mapped.
     folder, separator = expand_home(arguments.workdir) / "runs" / "separator", None
     if arguments.separator:
         folder = expand_home(arguments.separator)
@@ -262,7 +262,7 @@ def _train_classifiers(
 
 
 def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-    """Draw the figures of a study from its report and the arrays from `separation_scores.compare`.
+    """Draw the figures from the study's report and the arrays from `separation_scores.compare`.
 
     Returns:
         File name -> figure.

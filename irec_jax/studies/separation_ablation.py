@@ -1,4 +1,4 @@
-"""Ablations of the separation study: figure 4.1 of Ligtenberg (2022) and rejected experiments."""
+"""Ablations in the separation study: figure 4.1 of Ligtenberg (2022) and rejected experiments."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from irec_jax.reports.page import measured_table, picture
 from irec_jax.studies import pages
 from irec_jax.text import mean_sd, number
 
-#: Value of the `ablation` argument of `configs/ligtenberg_unet.py` -> label.
+#: `ablation` argument of `configs/ligtenberg_unet.py` -> label.
 ABLATIONS = {
     "base": "no regularisation",
     "augmented": "augmentation",
@@ -19,17 +19,17 @@ ABLATIONS = {
     "dilation": "augmentation, L2, truncated-normal kernels, dilation 2",
     "mean_squared_error": "augmentation, L2, truncated-normal kernels, mean squared error",
 }
-#: Figure 4.1: panel -> the runs that it compares.
+#: Panel in figure 4.1 -> the ablations that it compares.
 PANELS = {
     "(a) augmentation": ("base", "augmented"),
     "(b) dropout 50 %": ("augmented", "dropout"),
     "(c) L2 0.0001": ("augmented", "l2"),
     "(d) truncated-normal kernels": ("l2", "truncated_normal"),
 }
-#: The runs of figure 4.1.
+#: The ablations in figure 4.1.
 FIGURE = tuple(dict.fromkeys(name for panel in PANELS.values() for name in panel))
-#: The final model, and the experiments of sections 3.2 and 3.2.1 that change it; the paper has no
-#: figure for them.
+#: The final model and the experiments in sections 3.2 and 3.2.1 that modify it. The paper has no
+#: figure for these experiments.
 EXPERIMENTS = ("truncated_normal", "dilation", "mean_squared_error")
 #: Figure file -> caption.
 CAPTIONS = {
@@ -42,7 +42,7 @@ def draw(trained: Mapping[str, Mapping]) -> dict[str, Figure]:
     """Draw the loss curves of the ablations.
 
     Args:
-        trained: name of the ablation -> report of its run.
+        trained: ablation name -> report of its run.
 
     Returns:
         File name -> figure.
@@ -79,7 +79,7 @@ def sections(trained: Mapping[str, Mapping]) -> list[str]:
         (
             "## Dilation and squared error",
             EXPERIMENTS,
-            "Experiments of sections 3.2 and 3.2.1, which the paper rejected: dilated convolutions "
+            "Experiments that sections 3.2 and 3.2.1 describe and reject: dilated convolutions "
             "in the encoder, and the mean squared error (the scales of the losses differ).",
             "experiments.png",
         ),

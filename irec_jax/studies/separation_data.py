@@ -27,13 +27,14 @@ SEPARATED = ("raw", "post")
 
 @dataclasses.dataclass(frozen=True)
 class TrainedSeparator:
-    """A trained separator for windows of fixed length, identified by its parameters.
+    """A trained separator for windows of a fixed length, identified by its parameters.
 
     Attributes:
         task: the separation task.
         variables: parameters and model state.
         system: content of its `system.json`.
-        made_by: name of the system and fingerprint of its parameters, stored with its results.
+        made_by: name of the system and fingerprint of its parameters, stored with the
+            separated clips.
     """
 
     task: Separation
@@ -77,9 +78,9 @@ def store(
 
     Args:
         separator: the separator.
-        settings: `data` section of the config, with split 'parts', without `stored`, and with the
-            window length of the separator.
-        folder: folder of the stores; clips that are already stored are not separated again.
+        settings: `data` section of the config, with split 'parts', the window length of the
+            separator, and no `stored` entry.
+        folder: folder for the stores; clips that are already stored are not separated again.
         listen: 'features' stores the separator's output once, for both raw and post; 'audio' also
             stores the resynthesised audio of both, with the phase of the mixture.
 
@@ -87,7 +88,7 @@ def store(
         The folders to set as `data.stored`, by system ('raw' and 'post').
 
     Raises:
-        UserError: the folder contains results of another separator, or is not writable.
+        UserError: the folder contains results from another separator, or is not writable.
     """
     dataset = data.load(settings)
     if dataset.sample_rate_hz != separator.system["sample_rate_hz"]:
@@ -131,7 +132,7 @@ def _store_audio(
 ) -> None:
     """Store the resynthesised audio of all separated clips.
 
-    The name of the folder, 'raw' or 'post', selects the system.
+    The folder name, 'raw' or 'post', selects the system.
     """
     frontend, num_samples = separator.frontend, separator.task.window_samples
     values = data.open_store(folder.with_name("features")).values

@@ -22,21 +22,22 @@ def compare(
     For each system, the L2 weight with the highest AUC on the validation clips is selected.
 
     Args:
-        names: system -> L2 weight -> name of the run.
-        reports: reports of the completed runs, by name.
-        folder: folder of the runs.
-        seed: seed of the bootstrap.
+        names: system -> L2 weight -> run name.
+        reports: reports of the completed runs, by run name.
+        folder: folder that contains the runs.
+        seed: seed for the bootstrap.
 
     Returns:
-        The results, and arrays by name: ``labels`` (N, K), and the scores (N, K) of each system.
+        A dict with the results, and arrays by name: ``labels`` (N, K), and the scores (N, K) of
+        each system.
 
-        The results are a dict of ``classes``; ``num_clips``, ``num_songs`` and ``num_positives``
-        (by class) of the test split; and ``systems``. Each system has ``l2``, the selected weight;
-        ``choices``, by L2 weight: ``validation_auc``, ``validation_loss``, ``best_epoch``,
-        ``num_epochs`` and ``history``, the ``valid_auc`` of each ``epoch``; ``auc`` and
-        ``standard_error`` by class; ``macro``, ``macro_standard_error`` and ``macro_interval``
-        (bootstrap). All systems except base also have the D scores ``d`` (by class) and
-        ``macro_d``; ``difference``, the macro AUC minus that of base, with
+        The results contain ``classes``; ``num_clips``, ``num_songs`` and ``num_positives`` (by
+        class) for the test split; and ``systems``. Each system has ``l2``, the selected weight;
+        ``choices``, which maps each L2 weight to ``validation_auc``, ``validation_loss``,
+        ``best_epoch``, ``num_epochs`` and ``history``, the ``valid_auc`` after each ``epoch``;
+        ``auc`` and ``standard_error`` by class; ``macro``, ``macro_standard_error`` and
+        ``macro_interval`` (bootstrap). All systems except base also have the D scores ``d`` (by
+        class) and ``macro_d``; ``difference``, the macro AUC minus the macro AUC of base, with
         ``difference_interval``; and ``share_better``, the share of bootstrap samples in which the
         system is better than base.
 
@@ -98,14 +99,14 @@ def compare(
 
 
 def count_labels(report: Mapping) -> dict[str, dict]:
-    """Count the labels of a classifier's training and test clips (Ligtenberg 2022, section 3.1).
+    """Count the labels in a classifier's training and test clips (Ligtenberg 2022, section 3.1).
 
     Args:
         report: report of the classifier's run.
 
     Returns:
-        For ``training`` (including the validation clips) and ``test``: ``num_clips``,
-        ``num_labels``, and ``per_class``, the number of clips with each class.
+        dict: ``training`` (which includes the validation clips) and ``test``, each with
+        ``num_clips``, ``num_labels`` and ``per_class``, the number of clips with each class.
     """
     splits, counts = report["protocol"]["sides"], {}
     for name, parts in {"training": ("training", "validation"), "test": ("test",)}.items():

@@ -1,4 +1,4 @@
-"""Report page of the separation study: verdict, table 4.2, and details of the systems."""
+"""Report page for the separation study: verdict, table 4.2, and system details."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from irec_jax.text import class_names, difference, is_finite, mean_sd, number
 _SDR = "amplitude_sdr_db"
 _INPUTS = {
     "base": "original clips",
-    "raw": "output of the separator",
+    "raw": "separator output",
     "post": "postprocessed output",
 }
 _CAPTIONS = {
@@ -34,8 +34,8 @@ def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
     """Return the report of `studies.separation` as a Markdown page.
 
     Args:
-        report: report of the study.
-        pictures: file names of the figures that exist.
+        report: the study's report.
+        pictures: file names of the existing figures.
     """
     captions = {name: caption for name, caption in _CAPTIONS.items() if name in pictures}
     introduction = [
@@ -48,7 +48,7 @@ def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
         _explanation(report),
     ]
     sections = [
-        "## Labels of the clips",
+        "## Clip labels",
         _label_table(report),
         *picture(captions, "labels.png"),
         "## AUC by class (table 4.2)",
@@ -111,7 +111,7 @@ def _question(report: Mapping) -> str:
     target = " + ".join(report["separator"]["target"])
     inputs = {"features": "spectrograms", "audio": "audio, with the phase of the mixture"}
     return (
-        f"**Question.** Does a classifier of {len(report['classes'])} instruments reach a higher "
+        f"**Question.** Does a classifier for {len(report['classes'])} instruments reach a higher "
         f"AUC on the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
         f"songs) if it is trained and tested on separated {target} "
         f"({inputs[report['settings']['listen']]}) instead of the full mix?"
@@ -133,7 +133,7 @@ def _summary(report: Mapping) -> str:
     header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "difference from base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
     caption = (
-        "Macro AUC on the test clips by input of the classifier. Reported: "
+        "Macro AUC on the test clips by classifier input. Reported: "
         f"{ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}."
     )
     return measured_table(_clips(report), caption, header, rows, 2)
@@ -250,7 +250,7 @@ def _separator(report: Mapping) -> list[str]:
         f"{describe_post(separator)}."
     )
     if not evaluation:
-        return [text + " The workdir of the separator contains no report."]
+        return [text + " The separator's workdir contains no report."]
     rows = []
     for system in evaluation["systems"]:
         measured = mean_sd(evaluation["summary"][system][_SDR])
@@ -268,7 +268,7 @@ def _separator(report: Mapping) -> list[str]:
 
 
 def _post_variants(report: Mapping) -> list[str]:
-    """Return the section that compares the references and fills of `post` by amplitude SDR."""
+    """Return the section that compares references and fills for `post` by amplitude SDR."""
     evaluation = report["separator"]["report"]
     if not evaluation or not evaluation.get("post_variants"):
         return []
@@ -283,7 +283,7 @@ def _post_variants(report: Mapping) -> list[str]:
     caption = (
         "Amplitude SDR with each interpretation of the postprocessing: mean ± standard deviation "
         f"over {evaluation['num_tracks']} test tracks of {evaluation['dataset']}, and the mean "
-        "difference from the output of the network [95 %, paired]. Reported: "
+        "difference from the network output [95 %, paired]. Reported: "
         f"{mean_sd(reported['post'])} dB, {difference(loss_db, 2)} dB."
     )
     rows = []
@@ -323,6 +323,6 @@ def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
 
 
 def _post_name(variant: str) -> str:
-    """Describe an interpretation of the postprocessing, which is given as 'REFERENCE, FILL'."""
+    """Describe an interpretation of the postprocessing, given as 'REFERENCE, FILL'."""
     reference, fill = variant.split(", ")
     return f"relative to {POST_REFERENCES[reference]}, removed values become {POST_FILLS[fill]}"

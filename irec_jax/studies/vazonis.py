@@ -1,11 +1,12 @@
-"""Raw-waveform LSTM and FFT-dense network of Vazonis et al. (2022), with a collapse check.
+"""Raw-waveform LSTM and FFT-dense network by Vazonis et al. (2022), with a collapse check.
 
 The networks recognise eleven instruments in test clips of 5 to 20 s with one or more labels, at
 threshold 0.5. The LSTM is trained with three learning rates, because the paper states none for it,
 and the FFT-dense network for 150 and for 75 epochs, because the paper reports a higher score after
-more than 75 epochs. Each network is also trained with ReLU, and with binary cross-entropy, the
-appropriate loss for multi-label targets. The parameters of the last epoch are kept. `lstm_paper`,
-the LSTM on 884,000 steps at 44.1 kHz, needs an accelerator and runs only if `--rows` names it.
+more than 75 epochs. Each network is also trained with ReLU and, in a separate run, with binary
+cross-entropy, the appropriate loss for multi-label targets. The parameters of the last epoch are
+kept. `lstm_paper`, the LSTM with the paper's 884,000 steps at 44.1 kHz, needs an accelerator and
+runs only if `--rows` names it.
 """
 
 import argparse
@@ -27,7 +28,7 @@ class Row:
     """A network in the study.
 
     Attributes:
-        name: name of its run.
+        name: name of the run that trains it.
         label: name in tables.
         config: `FILE:arguments` without the dataset.
         overrides: see `runs.Run`.
@@ -91,7 +92,7 @@ ROWS = (
 
 
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
-    """Return the runs of all rows."""
+    """Return the planned runs, one per row."""
     planned = []
     for row in ROWS:
         if arguments.quick and not row.quick_epochs:
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         "test": first["data"]["test"],
     }
     histories = {row["label"]: row["history"] for row in report["rows"].values()}
-    title = f"Labels of the training clips of {report['dataset']}"
+    title = f"Labels of the training clips in {report['dataset']}"
     figures = {
         "f1.png": draw_f1(report),
         "labels.png": study_figures.label_histogram(report["training_labels"], title=title),
@@ -156,7 +157,7 @@ def draw_f1(report: Mapping) -> Figure:
 
 
 def scores(report: Mapping) -> dict:
-    """Extract the results shown in the tables from the report of a run.
+    """Extract the results for the tables from a run's report.
 
     Args:
         report: content of the run's report.json.

@@ -1,4 +1,4 @@
-"""Report page of the Vazonis study: results, question and summary, then the tables."""
+"""Report page for the Vazonis study: results, question and summary, then the tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,12 +41,12 @@ def markdown_page(report: Mapping) -> str:
 
 
 def _question(report: Mapping) -> str:
-    clips = "{num_labels} labels of {num_clips} test clips from {num_songs} songs"
+    clips = "{num_clips} test clips from {num_songs} songs with {num_labels} labels"
     return (
         "**Question.** How well do two networks without prior knowledge of audio recognise the "
-        f"{clips.format(**report['test'])} ({len(report['classes'])} instruments, threshold 0.5), "
-        "and do their predictions depend on the input at all? The LSTM of the paper makes nearly "
-        "the same prediction for every clip."
+        f"instruments in {clips.format(**report['test'])} ({len(report['classes'])} instruments, "
+        "threshold 0.5), and do their predictions depend on the input at all? The paper's LSTM "
+        "makes nearly the same prediction for every clip."
     )
 
 
@@ -77,7 +77,7 @@ def best_constant(report: Mapping) -> tuple[list[str], tuple[float, float, float
     """Return the constant prediction with the highest micro F1 on the test clips.
 
     Returns:
-        The predicted classes, and their micro precision, recall and F1.
+        The predicted classes, and the micro precision, recall and F1 of this prediction.
     """
     test, per_class = report["test"], next(iter(report["rows"].values()))["per_class"]
     names = sorted(per_class, key=lambda name: -per_class[name]["num_positives"])
@@ -148,7 +148,7 @@ def _training(report: Mapping) -> str:
     for row in report["rows"].values():
         epoch = f"{row['best_epoch']} of {len(row['history'])}"
         lines.append([row["label"], row["input"], epoch, f"{row['seconds'] / 60:.1f}"])
-    caption = "Input of each network, kept epoch, and duration of the run."
+    caption = "Input, kept epoch and run duration of each network."
     return measured_table(report, caption, ["system", "input", "kept epoch", "minutes"], lines, 2)
 
 

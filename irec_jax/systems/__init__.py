@@ -1,4 +1,4 @@
-"""Trained systems and crosstalk reduction for audio files and arrays."""
+"""Trained systems for audio files and arrays, and tools for multitrack recordings."""
 
 from irec_jax.systems.ensemble import Ensemble
 from irec_jax.systems.recogniser import Recogniser, load_recogniser, recognize

@@ -9,12 +9,12 @@ import numpy as np
 from irec_jax import audio
 from irec_jax.files import temporary_file_error
 
-#: Peak below which a clip counts as silent: two 16-bit steps are rounding noise.
+#: Peak below which a clip counts as silent: two 16-bit steps, the level of rounding noise.
 SILENT_PEAK = 2 / 32_768
 #: Minimum duration; shorter clips do not contain a full period of the lowest audible frequency.
 MIN_DURATION_S = 0.05
-# The content of a clip ends at the frequency above which the remaining energy is 70 dB below the
-# total energy. With a bandwidth of 11 kHz, this frequency is above 0.69 times the bandwidth for
+# The content of a clip ends at the frequency above which the energy is 70 dB below the total
+# energy. With a bandwidth of 11 kHz, this frequency is above 0.69 times the bandwidth for
 # recordings of single instruments and for songs, and below 0.49 times the bandwidth if they were
 # resampled from 11,025 Hz. Clips that were resampled from 16 kHz cannot be distinguished from soft
 # recordings.
@@ -49,12 +49,12 @@ class StoredSamples:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """Mono audio at the sample rate of a system.
+    """Mono audio at a system's sample rate.
 
     Attributes:
         samples: the audio.
-        peak: largest absolute value of the audio.
-        nothing: why there is nothing to recognise, such as 'silent'; usually empty.
+        peak: largest absolute sample value.
+        nothing: reason why there is nothing to recognise, such as 'silent'; usually empty.
         notes: other remarks for the user.
     """
 
@@ -68,9 +68,9 @@ def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) ->
     """Read, store and measure a clip.
 
     Args:
-        read: takes `channel`, `levels` and `notes` like `audio.blocks`, and returns mono blocks,
-            float32 (n, 1), at the sample rate of the system. It is called a second time if the
-            channels cancel.
+        read: function that takes `channel`, `levels` and `notes` like `audio.blocks`, and returns
+            mono blocks, float32 (n, 1), at the sample rate of the system. It is called a second
+            time if the channels cancel each other out.
         sample_rate_hz: sample rate of the system.
 
     Raises:

@@ -28,11 +28,11 @@ _PICTURE_NAME = "debleed.png"
 
 @dataclasses.dataclass(frozen=True)
 class Debled:
-    """The result of crosstalk reduction for the J tracks of a folder.
+    """The result of crosstalk reduction for the J tracks in a folder.
 
     Attributes:
-        names: names of the tracks (file names without suffix).
-        paths: paths of the written files, in the same order.
+        names: track names (file names without suffixes).
+        paths: paths to the written files, in the same order.
         crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
             crosstalk.
         settings: the settings that were used.
@@ -41,11 +41,11 @@ class Debled:
         num_clipped: number of samples in each file that exceed its integer range.
         silent: whether each track is completely silent.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
-        elapsed_s: computing time in seconds, without the report.
+        elapsed_s: computing time in seconds, excluding the report.
         left_aside: names of files in the folder that were not processed.
-        converted: names of files that were written in a better encoding, because the original one
-            is not supported for writing.
-        report: path of the HTML report, or None.
+        converted: names of files that were written in a higher-quality encoding, because their
+            original encoding cannot be written.
+        report: path to the HTML report, or None.
     """
 
     names: tuple[str, ...]
@@ -84,17 +84,17 @@ def debleed(
 ) -> Debled:
     """Reduce the crosstalk in every track of a recording.
 
-    Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
-    recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
+    Every audio file in `folder` is treated as the track of one microphone. Mixes are recognised by
+    name (`mix`, `mixture`, `mixdown`, `master`, ...) and ignored. All tracks must have the same
     length, sample rate and start time. For each track, a file with the same name, length, sample
     rate and encoding is written to `out`; the files appear once all of them are complete. Lossy and
     8-bit encodings are replaced: mp3, ogg, m4a and similar files become 24-bit wav, and 8 bits
     become 16. Samples are processed in float32; metadata is not copied.
 
     Args:
-        folder: the folder of the tracks.
+        folder: the folder that contains the tracks.
         out: a folder outside `folder`; created if missing.
-        overwrite: replace files of the same names in `out`, including the report.
+        overwrite: replace files with the same names in `out`, including the report.
         report: write `out`/debleed.html, a page with the estimated crosstalk and the result, and
             its figure, debleed.png.
         progress: show a progress bar.
@@ -169,11 +169,12 @@ def debleed(
 def _write(
     tracks: Sequence[Track], settings: ct.Settings, folder: Path, progress: bool
 ) -> tuple[ct.Crosstalk, np.ndarray, np.ndarray, list[Path]]:
-    """Estimate the crosstalk between tracks, and write the tracks with less crosstalk to a folder.
+    """Estimate the crosstalk between tracks, and write tracks with reduced crosstalk to a folder.
 
     Returns:
-        The estimated crosstalk; the energy of each second of each track before and after the
-        reduction, (2, J, seconds); the numbers of clipped samples (J,); and the paths of the files.
+        The estimated crosstalk; the energy of each track per second, before and after the
+        reduction, (2, J, seconds); the number of clipped samples per track, (J,); and the paths to
+        the written files.
     """
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
     sizes: dict[str, Any] = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
@@ -212,7 +213,7 @@ def _write(
 def _add_energies(
     blocks: Iterator[list[np.ndarray]], energies: np.ndarray, rate_hz: int
 ) -> Iterator[list[np.ndarray]]:
-    """Yield the blocks unchanged, and add the energy of each second to `energies` (J, seconds)."""
+    """Yield the blocks unchanged, and add the energy per second to `energies` (J, seconds)."""
     num_samples = 0
     for block in blocks:
         end = num_samples + block[0].shape[1]

@@ -24,7 +24,7 @@ class Ensemble:
     recognises it, and its scores come from the system whose score exceeds the threshold by the
     largest margin.
 
-    Systems may differ in sample rate and windows. The result has the times of the system with the
+    Systems may differ in sample rate and windows. The result uses the times of the system with the
     most windows; the probabilities of the other systems are interpolated at these times.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ensemble:
     ) -> Recognized:
         """Recognise the instruments in a file or an array; see `Recogniser.recognize`.
 
-        A file is decoded once for each sample rate among the systems.
+        A file is decoded once for each sample rate that the systems use.
         """
         thresholds = self.class_thresholds(threshold)
         clips: dict[int, Clip] = {}

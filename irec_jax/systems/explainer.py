@@ -1,4 +1,4 @@
-"""Explanations of a trained recogniser: the parts of a recording that it responds to."""
+"""Explanations that show which parts of a recording a trained recogniser responds to."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ from irec_jax.tasks.task import Batch
 MAX_CLASSES = 4
 #: Length of the deconvolved segment in seconds, as in figure 7 of Han et al. (2017).
 SEGMENT_S = 3.0
-#: Maximum number of columns of a picture; for long recordings, a column averages several frames.
+#: Maximum number of columns in a picture; in long recordings, a column averages several frames.
 MAX_COLUMNS = 2000
 _BATCH_SIZE = 32
 
@@ -60,7 +60,7 @@ class Explanation:
     Attributes:
         recognized: the recognised instruments.
         spectrogram: (bands, columns) features, lowest band first, in columns of equal duration.
-        frequencies_hz: (bands,) centres of the bands.
+        frequencies_hz: (bands,) band centres.
         class_activation: class -> (bands, columns) gradient of its logit times the features
             relative to silence; see `class_activation`. Positive values are evidence for the class,
             negative values evidence against it. Each column is the mean over all windows that
@@ -87,7 +87,7 @@ def class_activation(
     batch: Batch,
     classes: Int[Array | np.ndarray, " classes"],
 ) -> tuple[Float[Array, "batch _ _"], Float[Array, "classes batch _ _"]]:
-    """Return the features of a batch, and gradient x input for some classes.
+    """Return the features of a batch, and gradient times input for the given classes.
 
     The input is relative to silence: (features - features of silence) * gradient of the logit. To
     first order, each value is the amount by which the logit would decrease if that part of the
@@ -95,8 +95,8 @@ def class_activation(
 
     Args:
         task: a task whose front end computes spectrograms.
-        params, model_state: parameters and state of its model.
-        batch: windows, see `Recognition.predict`.
+        params, model_state: parameters and state of the task's model.
+        batch: a batch of windows; see `Task.loss`.
         classes: indices of the classes.
     """
     features = task.features(batch)
@@ -140,7 +140,7 @@ class Explainer:
                 or the strongest class if none is recognised.
             at_s: time in seconds on which the deconvolved segment is centred, if possible; by
                 default the centre of the window in which the first class is strongest.
-            progress: called with the completed fraction of the work, 0..1.
+            progress: called with the fraction of the work that has been completed, 0..1.
 
         Raises:
             UserError: if the audio is unreadable or silent, an array has no sample rate, a class
@@ -195,7 +195,7 @@ class Explainer:
 
     @functools.cached_property
     def frequencies_hz(self) -> np.ndarray:
-        """Centres of the bands of the front end."""
+        """Band centres of the front end."""
         frequencies_hz = _frequencies_hz(self.recogniser)
         assert frequencies_hz is not None  # checked by `load_explainer`
         return frequencies_hz
@@ -287,7 +287,7 @@ def _read(clip: Clip, start: int, num_samples: int) -> np.ndarray:
 
 
 class _Columns:
-    """Weighted means of the frames of overlapping windows, in columns of equal duration.
+    """Weighted means over the frames of overlapping windows, in columns of equal duration.
 
     Frames at the ends of a window have little weight, because they extend beyond it and are
     complete in a neighbouring window.
@@ -320,14 +320,14 @@ class _Columns:
 
         Columns without frames, which can occur after the last frame, repeat the previous column.
         """
-        assert self._sums is not None  # every clip has a window
+        assert self._sums is not None  # every clip has at least one window
         filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
         means = self._sums[filled] / self._weights[filled][:, None, None]
         return means.transpose(1, 2, 0)
 
 
 def _frequencies_hz(recogniser: Recogniser) -> np.ndarray | None:
-    """Return the frequencies of a system's spectrograms, or None if it does not use them."""
+    """Return the band centres of a system's spectrograms; None if it uses no spectrograms."""
     frontend: Any = recogniser.task.frontend
     if set(frontend.axes or ()) != {"time", "frequency"} or not hasattr(frontend, "hop_length"):
         return None
@@ -340,7 +340,8 @@ def load_explainer(
     """Load a trained recogniser to explain what it responds to.
 
     Args:
-        workdir: the workdir in which it was trained, or a folder that `irec export` wrote.
+        workdir: the workdir in which the recogniser was trained, or a folder written by
+            `irec export`.
         model: name of a system that comes with irec-jax. If neither argument is given, the default
             recogniser is loaded.
 

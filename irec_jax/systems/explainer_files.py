@@ -1,4 +1,4 @@
-"""Pictures of what a trained recogniser responds to in audio files."""
+"""Pictures that show what a trained recogniser responds to in audio files."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from irec_jax.reports import explanation_figures, figures
 from irec_jax.systems.explainer import Explainer, Explanation, Segment, load_explainer
 from irec_jax.text import class_names, clock, number, printable
 
-#: Kind of picture -> ending of its file name.
+#: Kind of picture -> ending of the file name.
 PICTURES = {"class activation": "-classes.png", "deconvolution": "-deconvolution.png"}
 
 
@@ -22,7 +22,7 @@ class Explained:
 
     Attributes:
         explanation: the explanation as arrays.
-        pictures: paths of the pictures that were written.
+        pictures: paths to the written pictures.
     """
 
     explanation: Explanation
@@ -72,17 +72,17 @@ def explain_file(
     The second picture is written only for networks that can be deconvolved (`ConvNet`).
 
     Args:
-        path: any audio file.
+        path: path to any audio file.
         explainer: a loaded system.
-        out: folder of the pictures; created if missing.
-        name: start of the pictures' file names.
+        out: folder for the pictures; created if missing.
+        name: start of the picture file names.
         classes, at_s, progress: see `Explainer.explain`.
         overwrite: replace existing pictures.
         inputs: other files that must not be replaced.
 
     Raises:
         UserError: if the file is invalid, there is nothing to explain, or the folder is not
-            writable or already contains pictures of these names.
+            writable or already contains pictures with these names.
     """
     names = [name + ending for ending in PICTURES.values()]
     check_output_files(out, names, [path, *inputs], overwrite=overwrite)
@@ -96,7 +96,7 @@ def explain_file(
 
 
 def draw(explanation: Explanation, title: str) -> dict[str, Any]:
-    """Return the matplotlib figures of an explanation, keyed by the kinds in `PICTURES`."""
+    """Return the matplotlib figures for an explanation, keyed by the kinds in `PICTURES`."""
     result = explanation.recognized
     captions = {}
     for label, values in explanation.class_activation.items():
@@ -123,7 +123,7 @@ def draw(explanation: Explanation, title: str) -> dict[str, Any]:
 
 
 def segment_picture(segment: Segment, title: str) -> explanation_figures.SegmentPicture:
-    """Convert a segment to the input of a figure, with captions for its units."""
+    """Convert a segment to the input for a figure, with captions for its units."""
     return explanation_figures.SegmentPicture(
         title=title,
         start_s=segment.start_s,

@@ -21,7 +21,7 @@ from irec_jax.reports.model_card import model_card
 from irec_jax.systems.loading import load_variables
 from irec_jax.systems.recogniser import open_recogniser
 
-#: Keys of the `data` section that name local folders.
+#: Keys in the `data` section that name local folders.
 _LOCAL_KEYS = ("dir", "manual_dir")
 
 
@@ -55,8 +55,8 @@ def export(
         workdir: the workdir.
         out: a new or empty folder for the files described in `checkpoints.packaged`.
         card: a Markdown file to append to the model card, for example with the licence and remarks.
-        calibrate: adjust the last layer so that probabilities agree with the observed frequencies
-            of the classes in the validation clips; thresholds are adjusted accordingly.
+        calibrate: adjust the last layer so that probabilities agree with the observed class
+            frequencies in the validation clips; thresholds are adjusted accordingly.
         threshold: name of the threshold that the exported recogniser applies by default.
         overwrite: replace an earlier packaged system in `out`.
 
@@ -146,7 +146,7 @@ def _calibrate(
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:
-    """Return `system.json` with local paths removed or shortened to their last part."""
+    """Return `system.json` with local paths removed or shortened to their last component."""
     system = copy.deepcopy(system)
     data, training = system["config"]["data"], system["config"].get("training", {})
     data |= {key: None for key in _LOCAL_KEYS if key in data}

@@ -10,7 +10,7 @@ import numpy as np
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Supported sample rates of arrays in Hz.
+#: Supported sample rates for array inputs, in Hz.
 SAMPLE_RATES_HZ = range(1000, 1_000_001)
 
 
@@ -46,7 +46,7 @@ def source_name(source: Any) -> str:
 
 
 def to_numpy(samples: Any) -> np.ndarray:
-    """Convert samples from any library to a NumPy array of the same shape.
+    """Convert samples from any library to a NumPy array with the same shape.
 
     Raises:
         UserError: if the samples are masked, or are not an array.
@@ -70,11 +70,11 @@ def to_numpy(samples: Any) -> np.ndarray:
 
 
 def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
-    """Return samples (T,) or (T, C) as float32 (T, C), and their rate in Hz.
+    """Return samples (T,) or (T, C) as float32 (T, C), and their sample rate in Hz.
 
     Args:
         samples: a NumPy, JAX or PyTorch array, or a list: floats in -1..1 of any precision, or
-            integers of 8, 16 or 32 bits, which are scaled to -1..1 (for unsigned integers, the
+            8-, 16- or 32-bit integers, which are scaled to -1..1 (for unsigned integers, the
             middle of the range is silence).
         sample_rate: an integer of any type; floats such as 44100.0 are accepted.
 
@@ -95,7 +95,7 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
     elif kind != "f":
         if not jnp.issubdtype(array.dtype, jnp.floating):  # such as bfloat16
             raise UserError(
-                "array: expected floats in -1..1 or integers of 8, 16 or 32 bits, got "
+                "array: expected floats in -1..1 or 8-, 16- or 32-bit integers, got "
                 f"{array.dtype}; convert it"
             )
         array = array.astype(np.float32)

@@ -19,7 +19,7 @@ from irec_jax.inference.segments import Segment, find_segments, to_audacity, to_
 from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, timeline
 
-#: Names of the output files: segments, label track for Audacity, and figure.
+#: Output file names: segments, label track for Audacity, and figure.
 CSV_NAME, AUDACITY_NAME, PICTURE_NAME = "segments.csv", "labels.txt", "label.png"
 # Disk space that must be free before the tracks are read.
 _OUTPUT_BYTES = 1 << 20
@@ -27,16 +27,16 @@ _OUTPUT_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """The labels of the J tracks of a session.
+    """The labels for the J tracks of a session.
 
     Attributes:
-        names: names of the tracks (file names without suffix).
-        activity: (J, frames) RMS of each frame after crosstalk reduction, divided by the maximum of
-            the track.
-        edges_s: (frames + 1,) boundaries of the frames in seconds.
+        names: track names (file names without suffixes).
+        activity: (J, frames) RMS of each frame after crosstalk reduction, divided by the track's
+            maximum.
+        edges_s: (frames + 1,) frame boundaries in seconds.
         segments: segments in which a track plays, track by track.
-        note: why crosstalk could not be reduced as requested; usually empty.
-        paths: paths of the written files.
+        note: reason why crosstalk could not be reduced as requested; usually empty.
+        paths: paths to the written files.
         elapsed_s: computing time in seconds.
         left_aside: names of files in the folder that were ignored.
     """
@@ -77,22 +77,22 @@ def label(
 ) -> Labelled:
     """Find out when each track of a multitrack session plays.
 
-    Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
-    recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
+    Every audio file in `folder` is treated as the track of one microphone. Mixes are recognised by
+    name (`mix`, `mixture`, `mixdown`, `master`, ...) and ignored. All tracks must have the same
     length, sample rate and start time. Crosstalk is reduced with the default settings of
     `irec_jax.debleed`. A track plays in the frames whose RMS reaches the threshold. A frame lasts
     23.2 ms, which is 1,024 samples at 44.1 kHz, rounded to whole samples at other rates.
 
     Args:
-        folder: the folder of the tracks.
+        folder: the folder that contains the tracks.
         out: a folder outside `folder`, created if missing, for segments.csv with the columns track,
             start_s and end_s, and for labels.txt, a label track for Audacity. The files appear once
             all of them are complete.
-        threshold_db: level in dB relative to the loudest frame of the track.
+        threshold_db: level in dB relative to the track's loudest frame.
         reduction: reduce crosstalk if there are several tracks that are long enough to estimate it
             (`irec_jax.crosstalk.min_samples`).
         plot: draw the segments and levels of the tracks over time in `out`/label.png.
-        overwrite: replace files of these names in `out`.
+        overwrite: replace files with these names in `out`.
         progress: show a progress bar.
 
     Raises:

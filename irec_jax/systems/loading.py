@@ -57,7 +57,7 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
 
 
 def _is_utf8(name: str) -> bool:
-    """Return whether libraries that encode file names as UTF-8 can open a file of this name."""
+    """Return whether libraries that encode file names as UTF-8 can open a file with this name."""
     in_utf8 = sys.getfilesystemencoding() == "utf-8" and to_unicode(name) == name
     return in_utf8 or name.isascii()
 

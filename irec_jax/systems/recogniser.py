@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop's memory.
 BATCH_SIZE = 64
 #: Maximum number of samples per batch. Batches of long windows contain fewer windows, because most
-#: files contain only a few long windows.
+#: files contain only a few of them.
 BATCH_SAMPLES = 2**23
 #: RMS below which a window counts as silent, in dB relative to the peak of the clip.
 SILENCE_DB = -60.0
@@ -45,10 +45,10 @@ class Recogniser:
         task: front end, window and classes.
         predict: maps a batch of windows to probabilities (B, K).
         sample_rate_hz: sample rate of the input.
-        hop_samples: distance between windows.
-        label_samples: length of the central part of a window to which its prediction applies, for a
-            system that was trained on labels over time; these parts cover every sample exactly
-            once. None for other systems.
+        hop_samples: distance between the starts of successive windows.
+        label_samples: for a system that was trained on labels over time, the length of the central
+            part of each window, to which the prediction applies; these parts cover every sample
+            exactly once. None for other systems.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a single number or one per class.
         name: name of the config.
@@ -76,12 +76,12 @@ class Recogniser:
         """Recognise the instruments in a file or an array of any length.
 
         Channels are averaged, even for a system that was trained on single channels; if they
-        cancel, the loudest one is used.
+        cancel each other out, the loudest one is used.
 
         Args:
             source: a path or an open binary file, read block by block; or samples (T,) or (T, C) as
-                a NumPy, JAX or PyTorch array or a list: floats in -1..1, or integers of 8, 16 or
-                32 bits.
+                a NumPy, JAX or PyTorch array or a list: floats in -1..1, or 8-, 16- or
+                32-bit integers.
             sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
             progress: called with the fraction of the audio that has been processed, 0..1.
@@ -196,7 +196,7 @@ class Recogniser:
     def _predict(
         self, clip: Clip, progress: Callable[[float], None] | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
+        """Return the probabilities (W, K) and the levels in dB (W,) of a clip's windows."""
         levels_db: list[float] = []
         window_samples = self.task.window_samples
         blocks, num_samples, context = self.padded(clip)
@@ -246,8 +246,8 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
 
     Args:
         batch: a batch of windows.
-        first: first sample of the part of each window to measure.
-        num_samples: length of this part, or None to measure the whole window.
+        first: index of the first sample to measure in each window.
+        num_samples: number of samples to measure; None to measure to the end of the window.
     """
     rows = batch["mask"] > 0
     part = slice(first, None if num_samples is None else first + num_samples)
@@ -257,7 +257,7 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
-#: Path of a workdir.
+#: Path to a workdir.
 Workdir = str | os.PathLike
 
 
@@ -275,9 +275,9 @@ def load_recogniser(
     """Load a trained recogniser, or several that are applied together.
 
     Args:
-        workdir: the workdir in which it was trained, or a folder that `irec export` wrote; or
-            several of them.
-        model: name of a system that comes with irec-jax, or several names. If neither argument is
+        workdir: the workdir in which the recogniser was trained, or a folder written by
+            `irec export`; or a list of such folders.
+        model: name of a system that comes with irec-jax, or a list of names. If neither argument is
             given, the default recogniser is loaded.
 
     Returns:
@@ -291,7 +291,7 @@ def load_recogniser(
     loaded = {name: _load(folder) for name, folder in named.items()}
     if len(loaded) == 1:
         return next(iter(loaded.values()))
-    from irec_jax.systems.ensemble import Ensemble  # not at the top: it imports this module
+    from irec_jax.systems.ensemble import Ensemble  # here to avoid a circular import
 
     return Ensemble(loaded)
 
@@ -360,10 +360,10 @@ def recognize(
     For many files, load the system once: `load_recogniser(workdir).recognize(file)`.
 
     Args:
-        path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
-            or (T, C) as a NumPy, JAX or PyTorch array or a list: floats in -1..1, or integers of 8,
-            16 or 32 bits, which are scaled to -1..1 (for unsigned integers, the middle of the range
-            is silence).
+        path_or_array: path to any audio file, or the file opened in binary mode; or samples (T,)
+            or (T, C) as a NumPy, JAX or PyTorch array or a list: floats in -1..1, or 8-, 16- or
+            32-bit integers, which are scaled to -1..1 (for unsigned integers, the middle of the
+            range is silence).
         workdir, model: the trained recogniser, or several; see `load_recogniser`.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.

@@ -18,15 +18,15 @@ class Recognized:
 
     Attributes:
         source: name of the file, or 'array'.
-        labels: instruments whose score reaches the threshold; empty for silence.
+        labels: instruments whose score reaches their threshold; empty for silence.
         scores: class -> clip score after aggregation.
         thresholds: class -> threshold for its score.
-        times_s: (W,) centre of each window in seconds.
+        times_s: (W,) window centres in seconds.
         window_scores: (W, K) probability of each class in each window, 0..1.
         activity: (W, K) window scores relative to the strongest class around each window, 0..1; 0
-            in silence. For a system that was trained on labels over time, or whose aggregation is
-            in `aggregation.ABSOLUTE`, the window scores themselves. Plots show the activity, and
-            segments are the times at which it reaches the thresholds.
+            in silence. If the system was trained on labels over time, or its aggregation is in
+            `aggregation.ABSOLUTE`, the window scores are not rescaled. Plots show the activity, and
+            segments are the times during which it reaches the thresholds.
         duration_s: length of the audio in seconds.
         note: remarks for the user, such as 'silent' or 'damaged in places: 3 of 210 frames'; often
             empty. A clip that is silent, too short or constant has no labels.
@@ -77,14 +77,14 @@ class Recognized:
 
 
 class WindowScores(NamedTuple):
-    """Probabilities of the windows of a clip.
+    """Class probabilities in the windows of a clip.
 
     Attributes:
-        times_s: (W,) centre of each window in seconds.
+        times_s: (W,) window centres in seconds.
         probabilities: (W, K) probability of each class.
         audible: (W,) whether each window is audible.
         duration_s: length of the clip in seconds.
-        nothing: why there is nothing to recognise, such as 'silent'; usually empty.
+        nothing: reason why there is nothing to recognise, such as 'silent'; usually empty.
         notes: other remarks for the user.
     """
 

@@ -1,4 +1,4 @@
-"""A trained separator, which extracts the sum of the kept stems from a mixture."""
+"""A trained separator, which extracts the sum of selected stems from a mixture."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
 BATCH_SIZE = 8
-#: Default and maximum overlap: how often each second is computed on average.
+#: Default and maximum overlap: how often each second of audio is computed on average.
 OVERLAP, MAX_OVERLAP = 1.0, 16
 
 
@@ -34,7 +34,7 @@ class Separator:
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
         sample_rate_hz: sample rate of the input and the output.
         gate: the gate that `post` applies.
-        griffin_lim_iterations: number of iterations for phase 'griffin-lim'.
+        griffin_lim_iterations: number of iterations with phase 'griffin-lim'.
         target_name: joined names of the stems that are kept, such as 'vocals_other'.
     """
 
@@ -84,15 +84,15 @@ class Separator:
         )
 
     def hop_of(self, overlap: float | None) -> int:
-        """Return the number of frames between the starts of windows.
+        """Return the number of frames between the starts of successive windows.
 
         Args:
-            overlap: how often each second is computed on average, 1 to 16. With 1, windows share
-                only the frames that extend beyond a window (3 of 126 with the default settings).
-                None stands for `OVERLAP`.
+            overlap: how often each second is computed on average, 1 to 16. With an overlap of
+                1, windows share only the frames that extend beyond a window (3 of 126 with the
+                default settings). None stands for `OVERLAP`.
 
         Raises:
-            UserError: if the number is out of range.
+            UserError: if the overlap is out of range.
         """
         overlap = OVERLAP if overlap is None else overlap
         check_overlap(overlap)
@@ -112,7 +112,7 @@ class Separator:
         phase: str = "mixture",
         overlap: float | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield blocks of a mixture of any sample rate together with their target.
+        """Yield blocks of a mixture at any sample rate, and the corresponding blocks of the target.
 
         If the sample rate differs from the system's, the input of the system and the target are
         resampled; frequencies above half the lower rate are not part of the target.
@@ -173,7 +173,7 @@ def check_overlap(overlap: float) -> None:
 
 
 def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any]]:
-    """Load the task of a trained separator, for callers that need more than `load_separator`.
+    """Load the components of a trained separator; `load_separator` combines them.
 
     Returns:
         The task, its parameters and model state, and the contents of `system.json`.
@@ -190,7 +190,7 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
 
 
 def create_gate(system: Mapping[str, Any]) -> Gate:
-    """Return the postprocessing gate of `system.json`; older systems use an absolute threshold."""
+    """Return the postprocessing gate for `system.json`; older systems use an absolute threshold."""
     return Gate(
         post_db=system["post_db"],
         reference=system.get("post_reference", "absolute"),

@@ -24,7 +24,7 @@ from irec_jax.text import printable
 
 #: Name of the remainder, which is the mixture minus the target.
 REMAINDER = "remainder"
-#: File name of the figure with the spectrograms, which is written next to the stems.
+#: File name of the spectrogram figure, which is written next to the stems.
 FIGURE_NAME = "spectrograms.png"
 # Number of quantisation steps per unit of amplitude in 24-bit files.
 _STEPS = np.float32(1 << 23)
@@ -39,8 +39,8 @@ class Separated:
     Attributes:
         source: name of the file, or 'array'.
         stems: name -> stem, for the target (such as 'vocals_other') and 'remainder'. Stems are
-            paths or, for an array, float32 arrays of the same shape.
-        picture: path of the figure with the spectrograms; None for an array.
+            paths or, for an array, float32 arrays with the shape of the input.
+        picture: path to the spectrogram figure; None for an array.
         sample_rate_hz, num_samples, num_channels: format of the recording and its stems.
         num_clipped: number of samples beyond full scale in each stem; arrays are not clipped.
         silent: whether all samples are 0.
@@ -82,15 +82,15 @@ def separate(
 ) -> Separated:
     """Separate music into a target (the stems that a trained system keeps) and the remainder.
 
-    The remainder is the input minus the target, so that the two add up to the input at any sample
+    The remainder is the input minus the target, so the two add up to the input at any sample
     rate and with any phase. Files are written with 24 bits, and add up exactly if the input has at
     most 24 bits and does not exceed twice full scale. Frequencies above half the system's sample
     rate are part of the remainder. With phase='griffin-lim', the phases of the target and the input
     differ. The remainder then also contains the phase difference and is not a clean stem.
 
     Args:
-        path_or_array: path of any audio file; or samples (T,) or (T, C) as a NumPy, JAX or PyTorch
-            array or a list: floats in -1..1, or integers of 8, 16 or 32 bits, which are scaled to
+        path_or_array: path to any audio file; or samples (T,) or (T, C) as a NumPy, JAX or PyTorch
+            array or a list: floats in -1..1, or 8-, 16- or 32-bit integers, which are scaled to
             -1..1 (for unsigned integers, the middle of the range is silence). Each channel is
             separated independently.
         workdir: workdir of a trained separator or, to separate many files, a loaded separator.
@@ -136,10 +136,10 @@ def separate_file(
     inputs: Collection[str | os.PathLike] = (),
     progress: bool = True,
 ) -> Separated:
-    """Separate a file; the stems and the figure appear in `folder` once all are complete.
+    """Separate a file; the stems and the figure appear in `folder` once all of them are complete.
 
     Args:
-        path: any audio file.
+        path: path to any audio file.
         separator: a loaded separator.
         folder: output folder for the stems; created if missing.
         post, phase, overlap, overwrite, progress: see `separate`.
@@ -203,7 +203,7 @@ def _write(
     """Write the target and the remainder of a file to a folder.
 
     Returns:
-        The closed writers, the powers (bands, columns) of mixture, target and remainder, and
+        The closed writer, the powers (bands, columns) of the mixture, target and remainder, and
         whether the file is silent.
     """
     pairs = separator.split(

@@ -21,11 +21,11 @@ class MultiInstance(Recognition):
     """Front end, model and loss of a recogniser trained on bags (Seipel 2018, section 4.3.5).
 
     `loss` takes bags: audio (B, I x window_samples), the concatenated instances, and the labels of
-    each bag. `predict` takes single instances, as for any recogniser.
+    each bag. `predict` takes single instances, as in any other recogniser.
 
     Attributes:
-        num_instances: number of instances in a bag.
-        label_smoothing: label smoothing of the loss.
+        num_instances: number of instances per bag.
+        label_smoothing: label smoothing in the loss.
     """
 
     # Empty, because `predict` takes single instances, whereas validation batches hold bags.
@@ -37,7 +37,7 @@ class MultiInstance(Recognition):
 
     @property
     def bag_samples(self) -> int:
-        """Number of samples in a bag."""
+        """Number of samples per bag."""
         return self.num_instances * self.window_samples
 
     def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
@@ -73,7 +73,7 @@ class MultiInstance(Recognition):
         return logits
 
     def _instances(self, batch: Batch) -> dict[str, Any]:
-        """Return a batch of bags as a batch of their instances, (B I, ...)."""
+        """Convert a batch of bags to a batch of instances, (B I, ...)."""
         count = self.num_instances
         batch = {key: value for key, value in batch.items() if key != "labels"}
         expanded = {key: jnp.repeat(value, count, axis=0) for key, value in batch.items()}
@@ -88,11 +88,11 @@ class MultiInstance(Recognition):
 def create_multi_instance(
     *, bag: Settings, model: Settings, loss: Settings, classes: Sequence[str], **settings: Any
 ) -> MultiInstance:
-    """Create the multi-instance task of a config.
+    """Create the multi-instance task that a config describes.
 
     Args:
         bag: `num_instances`; `share`, whether all instances share the weights of one network; and
-            `aggregate`, a key of `multi_instance.AGGREGATIONS`.
+            `aggregate`, a key in `multi_instance.AGGREGATIONS`.
         model, loss, classes, **settings: see `create_recognition`; `model` is the network
             applied to each instance.
 

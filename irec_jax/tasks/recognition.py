@@ -19,7 +19,7 @@ from irec_jax.errors import UserError
 from irec_jax.metrics.multilabel import mean_roc_auc
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
-#: Values of the `data.normalize` config key.
+#: Allowed values of the `data.normalize` config key.
 NORMALIZATIONS = ("peak", "none")
 
 
@@ -37,11 +37,11 @@ class Recognition(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        to_probabilities: activation function of the logits; see `losses.activation`.
+        to_probabilities: activation function for the logits; see `losses.activation`.
         criterion: function of `(logits, labels)` that returns the loss of each row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip; 'none' keeps its level.
-        window_samples: length of the windows in samples.
+        window_samples: window length in samples.
         classes: names of the K outputs.
     """
 
@@ -171,11 +171,11 @@ def create_recognition(
     augment: Settings,
     normalize: str = "peak",
 ) -> Recognition:
-    """Create the recognition task of a config.
+    """Create the recognition task that a config describes.
 
     Args:
         classes: names of the K outputs.
-        sample_rate_hz, window_s: sample rate of the audio and length of its windows.
+        sample_rate_hz, window_s: sample rate of the audio and window length.
         frontend, model, loss: `dict(name=..., **arguments)`.
         augment: arguments of `Augment`.
         normalize: see `Recognition`.
@@ -188,7 +188,7 @@ def create_recognition(
     if normalize not in NORMALIZATIONS:
         raise registry.unknown("data.normalize", normalize, NORMALIZATIONS)
     if loss["name"] in losses.REGRESSION:
-        raise registry.unknown("loss of a recogniser", loss["name"], losses.CLASSIFICATION)
+        raise registry.unknown("recogniser loss", loss["name"], losses.CLASSIFICATION)
     created = _create_frontend(frontend, sample_rate_hz)
     num_values = _num_values(created)
     network: dict[str, Any] = {"num_classes": len(classes)} | dict(model)
@@ -207,9 +207,9 @@ def create_recognition(
     task.augment.check_axes(created.axes)
     if num_values is not None and (task.augment.changes_audio or normalize != "none"):
         raise UserError(
-            f"data.normalize and the augmentation of waveforms apply to audio, but "
+            f"data.normalize and waveform augmentation apply to audio, but "
             f"frontend.name={frontend['name']} takes features; set data.normalize to none and "
-            "leave the augmentation of waveforms unset"
+            "leave waveform augmentation unset"
         )
     return task
 
@@ -217,7 +217,7 @@ def create_recognition(
 def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
     """Return the audio of a batch as float32.
 
-    With 'peak', it is divided by `gain`, the peak of the clip that each window was cut from
+    With 'peak', the audio is divided by `gain`, the peak of the clip that each window was cut from
     (silence stays silent); with 'none', it keeps the recorded level.
     """
     audio = jnp.asarray(to_float32(batch["audio"]))
@@ -230,7 +230,7 @@ def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch sa
 def unpack_logits(
     outputs: Any,
 ) -> tuple[Float[Array, "batch predictions classes"], Bool[Array, "batch predictions"]]:
-    """Return the logits of a model, and a mask of the valid predictions of each example.
+    """Return a model's logits, and a mask that marks each example's valid predictions.
 
     Args:
         outputs: model outputs: logits (batch, classes) or (batch, predictions, classes), or a tuple

@@ -19,12 +19,12 @@ from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
-#: Values of the `loss.domain` config key: the quantities that the loss compares.
+#: Allowed values of the `loss.domain` config key: the quantities that the loss compares.
 DOMAINS = ("amplitudes", "decibels")
-# The error of an example is divided by the level of its target, as in the score. A target that is
-# silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
+# The error of an example is divided by the level of its target, as in the amplitude SDR. A target
+# that is silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
 _MIN_LEVEL_DB = -30.0
-_SILENCE = 1e-3  # spectral amplitude, where full scale is 1,024
+_SILENCE = 1e-3  # spectral amplitude; full scale is 1,024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ class Separation(Task):
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS amplitude of the target.
         augment: augmentation of stems in training.
-        window_samples: length of the windows in samples.
-        stems: names of the S stems of a mixture.
+        window_samples: window length in samples.
+        stems: names of the S stems in a mixture.
         target: names of the stems to keep.
     """
 
@@ -142,12 +142,12 @@ def create_separation(
     loss: Settings,
     augment: Settings,
 ) -> Separation:
-    """Create the separation task of a config.
+    """Create the separation task that a config describes.
 
     Args:
         stems: names of the S stems in a batch.
         target: names of the stems to keep.
-        sample_rate_hz, window_s: sample rate of the audio and length of its windows.
+        sample_rate_hz, window_s: sample rate of the audio and window length.
         frontend, model: `dict(name=..., **arguments)`.
         loss: `dict(name=..., domain=..., **arguments)`; see `Separation` for `domain`.
         augment: arguments of `StemAugment`.
@@ -161,12 +161,12 @@ def create_separation(
             "with an inverse"
         )
     if loss["name"] not in losses.REGRESSION:
-        raise registry.unknown("loss of a separator", loss["name"], losses.REGRESSION)
+        raise registry.unknown("separator loss", loss["name"], losses.REGRESSION)
     window_samples = round(window_s * sample_rate_hz)
     created = frontends.create(**frontend)
     assert isinstance(created, frontends.SpectrogramDb)
     created.output_shape(window_samples)  # raises UserError for an unsuitable window
-    # Scale and floor are set once, in the front end.
+    # The scale and the floor are set only in the front end.
     scale: dict[str, Any] = dict(scale_db=created.scale_db, floor_db=created.floor_db)
     network = models.create(**scale | dict(model))
     for key, value in scale.items():

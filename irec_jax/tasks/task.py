@@ -21,7 +21,7 @@ Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, "
 
 
 class Task(abc.ABC):
-    """Base class of tasks: pure functions of a model's parameters and state (`model_state`).
+    """Base class for tasks: pure functions of a model's parameters and state (`model_state`).
 
     Attributes:
         scalars: names of the scalars that `loss` returns.
@@ -39,8 +39,8 @@ class Task(abc.ABC):
 
     @functools.cached_property
     def _compiled_init(self) -> Callable[[Key[Array, ""]], tuple[Any, Any]]:
-        # Compiled here, so that a command that needs first the shapes and later the values traces
-        # the network only once.
+        # Cached, so that a command that needs the shapes first and the values later traces the
+        # network only once.
         return jax.jit(self._init)
 
     @abc.abstractmethod
@@ -55,14 +55,14 @@ class Task(abc.ABC):
 
         Args:
             params, model_state: parameters and state of the model.
-            batch: arrays with a leading batch axis, among them `index` (B,), the position of each
+            batch: arrays with a leading batch axis, including `index` (B,), the position of each
                 example in the global batch, and `mask` (B,), 0 for padding examples.
-            rng: key of the step; the keys of the examples are derived from it and `index`.
+            rng: random key for the step; the key of each example is derived from it and `index`.
             train: whether to augment, apply dropout and update the model state.
 
         Returns:
             The sum of the losses over unmasked examples, the number of these examples, the new
-            model state, and sums of `scalars` over the same examples.
+            model state, and the sums of the `scalars` over the same examples.
         """
 
     @abc.abstractmethod
@@ -88,7 +88,7 @@ class Task(abc.ABC):
         return {}
 
     def _init_variables(self, rng: jax.Array, features: Any) -> tuple[Any, Any]:
-        """Return initial parameters and the other collections of the model."""
+        """Return the initial parameters and the model's other variable collections."""
         variables = dict(self.model.init({"params": rng}, features, train=False))
         return variables.pop("params"), variables
 
@@ -112,5 +112,5 @@ class Task(abc.ABC):
 
 
 def example_keys(rng: Key[Array, ""], batch: Batch) -> Key[Array, " batch"]:
-    """Return a key for each example, independent of how examples are divided among devices."""
+    """Return a random key per example, independent of how examples are divided among devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])

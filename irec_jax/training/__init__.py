@@ -1,1 +1,1 @@
-"""Training: optimisers, the step and its parallel form, the loop, logging and profiling."""
+"""Training: optimisers, parallel training steps, the training loop, logging and profiling."""

@@ -1,4 +1,4 @@
-"""Placement of a split's audio on devices or the host, and number of training steps per call."""
+"""Placement of a split's audio (devices or host), and number of training steps per call."""
 
 import contextlib
 import math
@@ -16,22 +16,22 @@ from irec_jax.training import parallel
 from irec_jax.training.logging import log
 from irec_jax.training.profiling import num_flops
 
-#: Values of the `data.placement` config key.
+#: Allowed values of the `data.placement` config key.
 PLACEMENTS = ("auto", "device", "host")
 #: Largest share of a device's free memory that `auto` allots to the audio of a split.
 MEMORY_SHARE = 0.15
-#: Largest share of a machine's free memory that `auto` allots to the audio while it is copied.
+#: Largest share of a machine's free memory that `auto` allots to this audio while it is copied.
 HOST_SHARE = 0.5
 #: Assumed overhead of a call in seconds, and the largest share of the step time it may reach.
 CALL_S, CALL_SHARE = 5e-4, 0.05
-#: Assumed floating-point operations per second of a training step on an accelerator.
+#: Assumed speed of a training step on an accelerator, in floating-point operations per second.
 ASSUMED_FLOPS = 2e13
-#: Limits of the automatic choice: steps per call, and bytes of inputs per call.
+#: Limits of the automatic choice: steps per call, and input bytes per call.
 MAX_STEPS, MAX_INPUT_BYTES = 64, 2**28
 
 
 class Storable(Protocol):
-    """Batches that can be cut on a device; see `data.pipeline.RandomAccessBatches`."""
+    """Batches that can be cut from a store on a device; see `data.pipeline.RandomAccessBatches`."""
 
     @property
     def store_bytes(self) -> int:
@@ -55,12 +55,12 @@ class Storable(Protocol):
 
 
 def place(batches: Storable, placement: str, *, name: str) -> Any:
-    """Return the store of a split, copied to every device, or None if the split stays on the host.
+    """Return a split's store, copied to every device, or None if the split stays on the host.
 
-    Every process must call this at the same point; all processes reach the same decision.
+    Every process must call this function at the same point; all processes reach the same decision.
 
     Args:
-        batches: the batches of the split.
+        batches: the split's batches.
         placement: 'device', 'host' or 'auto'. On accelerators, 'auto' means 'device' if the audio
             takes at most `MEMORY_SHARE` of the free memory of each device and `HOST_SHARE` of the
             free memory of the machine. Otherwise, and on the CPU, it means 'host'.
@@ -92,7 +92,7 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
 
 
 def host_memory_bytes() -> float:
-    """Return the free memory in bytes, within the limits of control groups; inf if unknown."""
+    """Return the free memory in bytes, within control-group limits; inf if unknown."""
     free = [math.inf]
     with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -114,13 +114,13 @@ def steps_per_call(
 ) -> int:
     """Return the number of training steps per call that suits the default device.
 
-    It is 1 on the CPU. On accelerators, it is chosen so that the overhead of a call, `CALL_S`, is
-    less than `CALL_SHARE` of the duration of its steps. The duration is estimated from the
-    floating-point operations of a step at `ASSUMED_FLOPS` operations per second.
+    The number is 1 on the CPU. On accelerators, it is chosen so that the overhead of a call,
+    `CALL_S`, is less than `CALL_SHARE` of the duration of its steps. The duration is estimated from
+    the number of floating-point operations per step, at `ASSUMED_FLOPS` operations per second.
 
     Args:
         batches: the batches of the training split.
-        single: function that returns the mapped step for one step per call.
+        single: function that returns the mapped training step for one step per call.
         state: the initial state, not replicated.
         store: the store of the split on the devices, or None.
     """
@@ -137,7 +137,7 @@ def steps_per_call(
 
 
 def choose_steps(steps_per_epoch: int, *, step_s: float, input_bytes: int) -> int:
-    """Return the number of steps per call for steps of a given duration; see `steps_per_call`.
+    """Return the number of steps per call for a given step duration; see `steps_per_call`.
 
     Divisors of `steps_per_epoch` are preferred, since a shorter call at the end of an epoch would
     have to be compiled as well. The inputs of a call take at most `MAX_INPUT_BYTES`.

@@ -1,4 +1,4 @@
-"""Output of a training run: log lines, TensorBoard, parameter table."""
+"""Output of a training run: log lines, TensorBoard files and the parameter table."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: folder for the TensorBoard files; if None, no files are written. `flush` copies the
-            files to a remote folder; training continues if copying fails.
+        folder: folder for the TensorBoard files; if None, no files are written. If the folder is
+            remote, `flush` copies the files to it; training continues if copying fails.
     """
 
     def __init__(self, folder: Path | None):

@@ -30,7 +30,7 @@ class TrainBatches(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
+        """Number of batches per epoch."""
         ...
 
     def iterate(self, first_step: int, *, positions: bool = False) -> Any:
@@ -44,14 +44,14 @@ class TrainBatches(Protocol):
 
 @dataclasses.dataclass
 class Progress:
-    """History of a training run and state of early stopping, stored in every checkpoint.
+    """History and early-stopping state of a training run, stored in every checkpoint.
 
     Attributes:
         best_by: criterion that selects the epoch to keep: `loss`, a score of the task, or `last`.
-        stop_by: criterion of early stopping: `loss` or a score of the task.
+        stop_by: criterion for early stopping: `loss` or a score of the task.
         history: one row per epoch; see `_epoch_row`.
         stale_epochs: epochs since `stop_by` last improved.
-        seconds: training time so far.
+        seconds: training time so far, in seconds.
         finished: whether training has ended.
     """
 
@@ -104,7 +104,7 @@ def _rank(row: Mapping[str, float], name: str) -> float:
     """Return the value by which a criterion ranks an epoch; the lowest value is best.
 
     Args:
-        row: row of the epoch in the history.
+        row: the epoch's row in the history.
         name: criterion; see `Progress.best_by`.
     """
     if name == "last":
@@ -126,13 +126,13 @@ class TrainingRun:
         settings: the `training` section of the config.
         profile: the `profile` section of the config.
         schedule: learning rate as a function of the step, for logging.
-        workdir: folder of checkpoints and traces.
-        logger: writer of TensorBoard files.
+        workdir: folder for checkpoints and traces.
+        logger: TensorBoard writer.
         summarize: called at the start and after every epoch with the step and the replicated
-            params and model state.
+            parameters and model state.
         steps_per_call: number of steps per call of `train_step` (fewer at the end of an epoch); if
             it is 1, inputs and losses have no step axis.
-        store: audio of the split on the devices, passed to `train_step` as a third argument; the
+        store: the split's audio on the devices, passed to `train_step` as a third argument; the
             inputs are then positions in it. None if inputs are batches.
     """
 
@@ -225,7 +225,7 @@ class TrainingRun:
             step += count
 
     def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
-        """Take the remaining steps of the epoch that `step` belongs to; return state and step."""
+        """Run the remaining steps of the epoch that contains `step`; return the state and step."""
         size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
         stores = () if self.store is None else (self.store,)
         pending: tuple[int, jax.Array] | None = None
@@ -245,7 +245,7 @@ class TrainingRun:
                 agreed = parallel.largest(self._request())
                 with jax.profiler.StepTraceAnnotation("train", step_num=step):
                     current, losses = self.train_step(*arguments)
-                del arguments  # its state is donated
+                del arguments  # the state has been donated
                 self._profiler.after(step + count - 1, losses)
                 # The losses of the previous call are checked while this one runs.
                 self._log_steps(pending, bar)
@@ -254,7 +254,7 @@ class TrainingRun:
                 step += count
                 if step % size == 0:
                     break
-                # Computed before this call, which is still running.
+                # The request was computed before this call, which is still running.
                 request = agreed.item()
                 if request or every and step // every > (step - count) // every:
                     self._check_finite(pending)
@@ -349,7 +349,7 @@ def _epoch_row(epoch: int, step: int, sums: Mapping, valid: Mapping) -> dict[str
 
 
 def _tag(name: str) -> str:
-    """Return the TensorBoard tag of a column of the history."""
+    """Return the TensorBoard tag of a history column."""
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if rest else f"epoch/{split}"
 

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of optax and optax.contrib, with their original names and arguments."""
+"""Optimisers and schedules from optax and optax.contrib, with unchanged names and arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import optax.contrib
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Keys of the `optimizer` section that are not arguments of the optimiser.
+#: Keys in the `optimizer` section that are not optimiser arguments.
 OWN_KEYS = ("schedule", "clip_norm")
 _SCHEDULE_FREE = "evaluates with parameters other than those it trains"
 #: Optimisers that the training step cannot run, with the reason for each.
@@ -25,14 +25,14 @@ UNSUITABLE = {
     "schedule_free_sgd": _SCHEDULE_FREE,
 }
 _BUILDING_BLOCK = "is a building block of optimisers, not a complete optimiser"
-#: Arguments of schedules that default to the learning rate and to the number of training steps,
-#: respectively. If a schedule has several arguments of a kind, only the first gets the default.
+#: Schedule arguments that default to the learning rate and to the number of training steps,
+#: respectively. If a schedule has several arguments from one list, only the first gets the default.
 _DEFAULT_RATES = ("peak_value", "init_value", "value")
 _DEFAULT_LENGTHS = ("decay_steps", "transition_steps")
 
 
 def _functions(*modules: Any) -> dict[str, Callable]:
-    """Return the public functions of modules except `scale_by_*`; later modules take precedence."""
+    """Return the modules' public functions except `scale_by_*`; later modules take precedence."""
     return {
         name: function
         for module in modules
@@ -68,7 +68,7 @@ def find_optimizer(name: str) -> Callable:
 
 
 def _unsuitable(name: str) -> str | None:
-    """Return why training cannot use a function of optax; None if the name is unknown."""
+    """Return the reason why training cannot use an optax function; None if no reason is known."""
     if name in UNSUITABLE:
         return UNSUITABLE[name]
     function = getattr(optax, name, getattr(optax.contrib, name, None))
@@ -83,7 +83,7 @@ def find_schedule(name: str) -> Callable:
     return registry.find("schedule", _schedules(), name)
 
 
-#: Arguments of optimisers and schedules that the config need not set.
+#: Optimiser and schedule arguments that the config need not set.
 FROM_RUN = ("learning_rate", *_DEFAULT_RATES, *_DEFAULT_LENGTHS)
 
 
@@ -100,7 +100,7 @@ def create_schedule(
         num_steps: maximum number of training steps.
 
     Raises:
-        UserError: an unknown name or argument, or a warm-up as long as the schedule.
+        UserError: an unknown name or argument, or a warm-up that is not shorter than the schedule.
     """
     settings = dict(settings)
     name = settings.pop("name")
@@ -134,7 +134,7 @@ def create_optimizer(
         num_steps: maximum number of training steps.
 
     Returns:
-        The gradient transformation and the schedule of its learning rate.
+        The gradient transformation and its learning rate schedule.
 
     Raises:
         UserError: an unknown name or argument.
@@ -146,7 +146,7 @@ def create_optimizer(
     if arguments.get("learning_rate") is None:
         raise UserError(f"optimizer.learning_rate: missing; set it for optimizer {name!r}")
     rate = create_schedule(schedule, arguments["learning_rate"], num_steps)
-    # A constant rate stays a plain number, since some optimisers of optax.contrib take no schedule.
+    # A constant rate stays a plain number, since some optax.contrib optimisers reject schedules.
     if schedule["name"]:
         arguments["learning_rate"] = rate
     optimizer = registry.create("optimizer", {name: find_optimizer(name)}, name, **arguments)

@@ -1,4 +1,4 @@
-"""Data parallelism with `jax.pmap`: mapped steps, replication, sharding, collectives.
+"""Data parallelism with `jax.pmap`: mapped steps, replication, sharding and collectives.
 
 This is the only module that uses `pmap`; its axis is named `distributed.AXIS`.
 """
@@ -85,7 +85,7 @@ def first(tree: Any) -> Any:
 def largest(value: int) -> np.ndarray | jax.Array:
     """Return the maximum of a value over all processes.
 
-    Every process must call this at the same point between its steps.
+    Every process must call this function at the same point between its steps.
 
     Returns:
         An array with one element. In a job with several processes, it is computed asynchronously.
@@ -101,7 +101,7 @@ def _largest(value: jax.Array) -> jax.Array:
 
 
 def local_rows(rows: jax.Array) -> np.ndarray:
-    """Join a step's output over the devices of this process into rows (B, ...), undoing `shard`."""
+    """Join the outputs of a step on this process's devices into rows (B, ...), undoing `shard`."""
     return np.concatenate([np.asarray(part.data)[0] for part in rows.addressable_shards])
 
 
@@ -118,18 +118,21 @@ def shard_steps(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarra
 
 
 def _sharding(devices: Sequence[Any]) -> jax.NamedSharding:
-    """Return the sharding of arrays (devices, ...) over devices of this process."""
+    """Return the sharding of arrays (devices, ...) over the given devices of this process."""
     # The axis has the same name as in the step; see `replicate`.
     return jax.NamedSharding(jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.P(AXIS))
 
 
 def transfer(tree: Any, devices: Sequence[Any] | None = None) -> Any:
-    """Copy arrays (devices, ...) asynchronously to devices of this process (None for all)."""
+    """Copy arrays (devices, ...) asynchronously to this process's devices (all by default)."""
     return jax.device_put(tree, _sharding(devices or jax.local_devices()))
 
 
 def ahead(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield each item after requesting the next, so that copies or steps on devices overlap."""
+    """Yield each item only after requesting the next one.
+
+    The transfer or device step of the next item then overlaps with the work on the current item.
+    """
     waiting: list[Any] = []
     for item in items:
         waiting.append(item)
@@ -139,7 +142,7 @@ def ahead(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def free_memory_bytes() -> int | None:
-    """Return the smallest free memory of this process's devices in bytes; None if unknown."""
+    """Return the least free memory among this process's devices, in bytes; None if unknown."""
     free = []
     for device in jax.local_devices():
         statistics = device.memory_stats() or {}

@@ -15,11 +15,11 @@ from irec_jax.training.logging import log
 
 
 def num_flops(step: Callable, *arguments: Any) -> int:
-    """Count the floating-point operations of a function's matrix products and convolutions.
+    """Count the floating-point operations in a function's matrix products and convolutions.
 
-    They are counted in the jaxpr, because XLA's cost analysis counts the body of a loop only once,
-    however often it runs. A multiply-add counts as two operations. For a mapped step, the
-    operations of one device are counted. If there are alternative branches, such as one per
+    Operations are counted in the jaxpr, because XLA's cost analysis counts a loop body only
+    once, however often it runs. A multiply-add counts as two operations. For a mapped step, the
+    operations on one device are counted. If there are alternative branches, such as one per
     platform, the smallest count is used.
 
     Args:
@@ -64,8 +64,8 @@ class Profiler:
     """Profiler that traces `num_steps` training steps, starting at `start_step`.
 
     Nothing is traced if `num_steps` is 0. A run that resumes within these steps traces the
-    remaining ones. Calls of several steps are traced as a whole, starting with the first call that
-    begins at `start_step` or later; by then, the previous call has compiled the step.
+    remaining ones. Calls with several steps are traced as a whole, starting with the first call
+    that begins at `start_step` or later; by then, the previous call has compiled the step.
 
     Args:
         settings: the `profile` section of the config.
@@ -84,7 +84,7 @@ class Profiler:
 
         Args:
             step: first step of the call.
-            count: number of steps of the call.
+            count: number of steps in the call.
             train_step: the function that is called.
             *arguments: arguments of `train_step`.
         """

@@ -17,15 +17,15 @@ from irec_jax.training import parallel
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Add `index` (B,), the position of each example in the global batch.
 
-    The random key of each example is derived from `index`, so that the random numbers of an example
-    do not depend on the number of devices.
+    The random key of each example is derived from `index`, so that the random numbers for an
+    example do not depend on the number of devices.
     """
     size = batch["mask"].shape[0]
     return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
 
 
 def l2_penalty(params: Any) -> jax.Array:
-    """Return the sum of squares of all kernels, which are arrays of two or more dimensions."""
+    """Return the sum of squares of all kernels, which are arrays with two or more dimensions."""
     kernels = [p for p in jax.tree.leaves(params) if p.ndim > 1]
     return sum((jnp.sum(jnp.square(p)) for p in kernels), start=jnp.zeros(()))
 
@@ -41,18 +41,18 @@ def train_step(
     """Update the parameters once.
 
     Gradients are summed over the unmasked examples of all devices and divided by their number, so
-    that the update does not depend on the number of devices or of padding examples.
+    that the update does not depend on the number of devices or padding examples.
 
     Args:
         state: training state, replicated over devices.
         batch: this device's rows of the batch.
         loss: `Task.loss`.
         optimizer: result of `optimizers.create_optimizer`.
-        l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
+        l2: weight of the sum of squared kernels in the loss; 0 for none.
 
     Returns:
-        The new state, with the task's loss and scalars added to its sums, and the mean loss of
-        the batch before the update, including the L2 term.
+        The new state, whose sums now include the loss and scalars of this batch, and the mean loss
+        of the batch before the update, including the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
     batch = number_examples(batch)
@@ -87,18 +87,18 @@ def train_step(
 def eval_step(
     params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
 ) -> dict[str, jax.Array]:
-    """Return the summed loss and scalars, and the number of unmasked examples, on all devices."""
+    """Return the summed loss and scalars, and the number of unmasked examples, over all devices."""
     rng = jax.random.key(0)
     total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
     return sum_over_devices({"loss": total, "count": count} | scalars)
 
 
 def several_steps(step: Callable, *, scan: bool, cut: Callable[..., Any] | None = None) -> Callable:
-    """Return a per-device function that takes the steps of one call.
+    """Return a per-device function that runs the steps of one call.
 
     Args:
         step: `(state, batch) -> (state, loss)`.
-        scan: whether a call takes several steps: inputs and losses then have a leading axis.
+        scan: whether a call runs several steps; if so, inputs and losses have a leading step axis.
         cut: `(store, positions) -> batch` for inputs that are positions in a store (see
             `data.device_audio`); None if inputs are batches.
 
@@ -126,15 +126,15 @@ def create_evaluate(
 ) -> Callable[[Any, Any], dict[str, float]]:
     """Return a function that computes the mean loss and scores of a split.
 
-    The means do not depend on the number of devices or of padding examples.
+    The means do not depend on the number of devices or padding examples.
 
     Args:
         loss: `Task.loss`.
         batches: function that returns an iterator for one pass over this process's batches.
         cut, store: see `several_steps`; with a store, `batches` yields positions in it.
         predict: `Task.predict`; only called if `score` is given.
-        score: maps the labels and the predictions (N, K) of all examples of the split, whose order
-            depends on the number of processes, to scores by name.
+        score: function that maps the labels and predictions (N, K) of all examples in the split to
+            scores by name. The order of the examples depends on the number of processes.
 
     Returns:
         A function that maps the replicated `(params, model_state)` to the means of `loss` and of
@@ -157,7 +157,7 @@ def create_evaluate(
         rows = []
         inputs = parallel.ahead(map(parallel.transfer, map(parallel.shard, batches())))
         results = (step(params, model_state, item, *stores) for item in inputs)
-        # The sums of a batch are read while the next one is evaluated.
+        # The sums of a batch are read while the next batch is evaluated.
         for values, outputs in parallel.ahead(results):
             for name, value in parallel.first(values).items():
                 sums[name] = sums.get(name, 0.0) + float(value)

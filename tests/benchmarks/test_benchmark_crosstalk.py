@@ -39,9 +39,7 @@ def test_prints_extrapolated_totals(capsys):
     crosstalk.main(["--tracks=2", "--seconds=1", "--rounds=1"])
     printed = capsys.readouterr().out
     assert re.search(r"processing files: \d+\.\d x real time", printed)
-    num_steps = int(
-        re.search(r"(\d+) iterations of momentum; NumPy's totals are extra", printed)[1]
-    )
+    num_steps = int(re.search(r"(\d+) momentum iterations; NumPy's totals are extra", printed)[1])
     for variant in crosstalk.NUMPY_VARIANTS:
         median, total = re.search(
             rf"{variant} +([\d.]+) s .* x {num_steps} = ([\d.]+) s", printed

@@ -170,8 +170,12 @@ def test_changing_the_optimizer_drops_unsupported_arguments():
         (HAN, {"model__filter": "3"}, "did you mean 'filters'"),
         (HAN, {"model__name": "convet"}, "unknown model 'convet': did you mean 'convnet'"),
         (HAN, {"optimizer__name": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
-        (HAN, {"optimizer__weight_decay": "1"}, "config key of optimizer 'adam' 'weight_decay'"),
-        (HAN, {"optimizer__nme": "adamw"}, "'nme': did you mean 'name'"),
+        (
+            HAN,
+            {"optimizer__weight_decay": "1"},
+            "unknown config key 'weight_decay' in the optimizer section (name 'adam')",
+        ),
+        (HAN, {"optimizer__nme": "adamw"}, "section (name 'adam'): did you mean 'name'"),
         (
             HAN,
             {"optimizer__schedule__name": "exponential_decay"},

@@ -382,7 +382,7 @@ def test_multitrack_datasets_are_arguments_of_configs(capfd):
     words = ["--config=configs/han.py:debug", "--config.data.name=gm_multitrack"]
     assert run_command(lambda: main(words)) == 1
     err = capfd.readouterr().err
-    assert "data.name=gm_multitrack: holds multitrack pieces, which need other settings;" in err
+    assert "data.name=gm_multitrack: this dataset contains multitrack pieces, which need" in err
     assert "--config=FILE:dataset=gm_multitrack" in err and "Traceback" not in err
 
 
@@ -406,6 +406,6 @@ def test_damaged_index_is_reported(tmp_path, few_pieces):
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]
     index.write_text("{")
     with pytest.raises(
-        UserError, match="missing or damaged file of a prepared dataset; delete the folder"
+        UserError, match="missing or damaged file in a prepared dataset; delete the folder"
     ):
         builder.index("test")

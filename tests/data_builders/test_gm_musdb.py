@@ -307,7 +307,7 @@ def test_configs_and_invalid_options(tmp_path):
     assert with_soundfont.builder_config.name.startswith("tiny-TimGM6mb-")
     for options, message in (
         ({"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
-        ({"format": "hq"}, "unknown argument of dataset 'gm_musdb' 'format'"),
+        ({"format": "hq"}, "unknown argument 'format' of dataset 'gm_musdb'"),
         ({"soundfont": str(tmp_path / "none.sf2")}, "none.sf2: No such file"),
     ):
         with pytest.raises(UserError) as caught:

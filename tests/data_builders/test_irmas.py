@@ -187,7 +187,7 @@ def test_truncated_and_unknown_clips_are_rejected(tmp_path, unpacked):
     os.truncate(manual / irmas_fixture.FOLDERS[2] / "Lali Puna - Faking the Books-3.wav", 1_000)
     check_error(tmp_path, manual, "Faking the Books-3.wav", "truncated")
     (manual / "IRMAS-TrainingData" / "cel" / "mine.wav").touch()
-    check_error(tmp_path, manual, "mine.wav: not a clip of IRMAS-TrainingData")
+    check_error(tmp_path, manual, "mine.wav: not a clip from IRMAS-TrainingData")
 
 
 def test_zip_with_another_md5_is_rejected(tmp_path, zips):

@@ -1,4 +1,4 @@
-"""multitrack builder: folders of pieces, and the layout of PHENICX-Anechoic."""
+"""multitrack builder: piece folders, and the PHENICX-Anechoic layout."""
 
 import hashlib
 import shutil
@@ -349,7 +349,7 @@ def test_lengths_missing_from_headers_are_checked_while_reading(tmp_path, record
     [
         ({}, "multitrack: no path given; set path to a folder"),
         ({"path": "/nowhere"}, "/nowhere: no such folder"),
-        ({"path": "EMPTY"}, "no folders of pieces"),
+        ({"path": "EMPTY"}, "no piece folders"),
         ({"path": "EMPTY", "classes": " , "}, "classes: empty list"),
         ({"layout": "phenix"}, "unknown layout 'phenix': did you mean 'phenicx'?"),
         ({"layout": "phenicx", "path": "x"}, "layout=phenicx: conflicts with path"),

@@ -214,5 +214,5 @@ def test_piece_without_tracks_is_reported(tmp_path, mixing_secrets):
     (mixing_secrets / "Notes/lyrics.txt").write_text("la")
     with pytest.raises(UserError, match="Notes: no instrument tracks; remove the folder"):
         load(tmp_path, path=mixing_secrets, layout="mixing_secrets")
-    with pytest.raises(UserError, match="kick.wav: not a folder|no folders of pieces|no such"):
+    with pytest.raises(UserError, match="kick.wav: not a folder|no piece folders|no such"):
         load(tmp_path, path=tmp_path / "nothing", layout="mixing_secrets")

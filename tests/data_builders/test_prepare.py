@@ -60,9 +60,9 @@ print(sum(split.num_examples for split in builder.info.splits.values()))
     "name, options, message",
     [
         ("irmass", {}, "unknown dataset 'irmass': did you mean 'irmas'?"),
-        ("irmas", {"fromat": "x"}, "unknown argument of dataset 'irmas' 'fromat': did you mean"),
+        ("irmas", {"fromat": "x"}, "unknown argument 'fromat' of dataset 'irmas': did you mean"),
         ("irmas", {"format": "mono22"}, "unknown format 'mono22': did you mean 'mono22k'?"),
-        ("irmas", {"size": "small"}, "unknown argument of dataset 'irmas' 'size'"),
+        ("irmas", {"size": "small"}, "unknown argument 'size' of dataset 'irmas'"),
         ("gm_irmas", {"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
         ("gm_irmas", {"format": "x"}, "unknown format 'x'"),
         ("folder", {}, "folder: no path given; set path to a folder of <class>/"),
@@ -218,7 +218,7 @@ def test_damaged_data_are_reported(tmp_path, sounds):
     folder = Path(prepare(tmp_path, sounds).data_dir)
     shard = next(folder.glob("*test.array_record*"))
     shard.rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="missing file of a prepared dataset; delete"):
+    with pytest.raises(UserError, match="missing file in a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     shutil.rmtree(folder)
     folder.mkdir()

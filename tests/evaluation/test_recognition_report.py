@@ -156,7 +156,7 @@ def test_zero_probabilities_and_absent_classes_give_a_complete_report():
     )
     result = recognition.evaluate(zeros, VALIDATION, num_resamples=5)
     assert result["thresholds"]["fixed"]["micro"]["f1"] == 0
-    assert "No test clip has the label cel, voi" in " ".join(result["notes"])
+    assert "Labels that no test clip has: cel, voi." in " ".join(result["notes"])
     decoded = json.loads(writing.strict_json(result))
     assert decoded["predominant"]["accuracy"] is None and decoded["ranking"]["auc"]["macro"] is None
 

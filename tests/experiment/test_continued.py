@@ -34,7 +34,7 @@ def test_workdir_keeps_its_type_and_takes_other_evaluation_settings(
     monkeypatch.setattr(Batches, "create_store", None)  # its training data are not read
     assert call(*words, "--config.data.placement=device") == 0
     printed = capsys.readouterr().out
-    assert "computes in float32, as when training in this workdir began (default of" in printed
+    assert "computes in float32, as when training in this workdir began (this device's" in printed
     assert read(folder / "config.json")["evaluation.aggregation"] == "s1"
     assert read(folder / "system.json")["aggregation"] == "s1"
     assert "baselines" not in read(folder / "report.json")

@@ -85,7 +85,7 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
         (["--config.data.window_s=4.0"], "num_frames=128"),
         (["--config.frontend.name=log_mel"], "a separator needs spectrogram_db"),
         (["--config.frontend.num_bins=2000"], "multiples of their product"),
-        (["--config.loss.name=binary_cross_entropy"], "loss of a separator"),
+        (["--config.loss.name=binary_cross_entropy"], "separator loss"),
         (["--config.loss.domain=db"], "loss.domain 'db'"),
         (["--config.model.output=masks"], "did you mean 'mask'"),
         (["--config.evaluation.phase=griffin"], "did you mean 'griffin-lim'"),

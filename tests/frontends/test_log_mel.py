@@ -188,9 +188,9 @@ def test_invalid_waveforms_are_rejected():
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(4000, np.int16))
     for short in (functools.partial(frontend.output_shape, 511), lambda: frontend(noise(511))):
-        with pytest.raises(UserError, match="511 samples are too short for one frame"):
+        with pytest.raises(UserError, match="511 samples are too few for one frame"):
             short()
     unpadded = frontends.create("log_mel", padding="none")
     assert unpadded.output_shape(1024) == (1, 128)
-    with pytest.raises(UserError, match="1023 samples are too short"):
+    with pytest.raises(UserError, match="1023 samples are too few"):
         unpadded.output_shape(1023)

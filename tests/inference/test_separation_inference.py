@@ -272,7 +272,7 @@ def test_invalid_blocks_and_front_ends_are_rejected():
         separated(noise(10), window_samples=397)
     with pytest.raises(ValueError, match=r"expected blocks of floats \(n, C\), got int16 \(9, 2\)"):
         separated(np.zeros((9, 2), np.int16))
-    with pytest.raises(ValueError, match="a block has 1 channels, the first has 2"):
+    with pytest.raises(ValueError, match="expected equal numbers of channels, got 1 after 2"):
         list(separate_blocks([noise(9), noise(9, 1)], identity, FRONTEND, **SIZES))
     gaps = SpectrogramDb(frame_length=64, hop_length=64, num_bins=33, num_frames=22)
     with pytest.raises(UserError, match="frontend.hop_length=64 is too long"):

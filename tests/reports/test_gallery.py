@@ -117,7 +117,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--dataset=gmirmas"], "unknown --dataset 'gmirmas': did you mean 'gm_irmas'"),
         (["--dataset=gm_multitrack"], "'gm_multitrack': holds multitrack pieces"),
         (["--dataset=folder"], "folder: no path given; set --path to a folder"),
-        (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
+        (["--dataset=irmas", "--size=tiny"], "unknown argument 'size' of dataset 'irmas'"),
         (["--format=mono"], "unknown --format 'mono'"),
         (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],

@@ -144,7 +144,7 @@ def test_command_prints_tables_writes_the_figure_and_matches_python(folder, tmp_
     assert f"report in {tmp_path / 'a' / 'debleed.html'}" in printed
     assert matplotlib.image.imread(tmp_path / "a" / "debleed.png").shape[1] > 1000
     page = report_pages.check((tmp_path / "a" / "debleed.html").read_text(), num_pictures=1)
-    assert page.title == "Crosstalk reduction of 3 tracks"
+    assert page.title == "Crosstalk reduction for 3 tracks"
     assert page.texts("td").count("viola 1") == 4  # tracks, levels, delays, weights
     assert any("solver nnls" in cell for cell in page.texts("td"))
     assert sorted(audio.find(tmp_path / "a")) == sorted((tmp_path / "a").glob("*.wav"))

@@ -207,5 +207,5 @@ def test_front_ends_receive_the_sample_rate_of_the_audio():
     assert create(log_mel, convnet).frontend.sample_rate_hz == 1000
     with pytest.raises(UserError, match=r"frontend\.sample_rate_hz=8: differs from the 1000 Hz"):
         create(log_mel | dict(sample_rate_hz=8), convnet)
-    with pytest.raises(UserError, match="unknown argument of front end 'chunks'"):
+    with pytest.raises(UserError, match="unknown argument 'sample_rate_hz' of front end 'chunks'"):
         create(CHUNKS | dict(sample_rate_hz=1000), PER_STEP)

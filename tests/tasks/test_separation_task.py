@@ -128,7 +128,7 @@ def test_model_has_the_decibel_scale_of_the_front_end():
     [
         (dict(frontend=dict(name="log_mel")), "a separator needs spectrogram_db"),
         (dict(loss=LOSS | dict(domain="amplitude")), "did you mean 'amplitudes'"),
-        (dict(loss=LOSS | dict(name="binary_cross_entropy")), "loss of a separator"),
+        (dict(loss=LOSS | dict(name="binary_cross_entropy")), "separator loss"),
         (dict(window_s=1.0), "num_frames=8"),
         (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0: differs from frontend"),
     ],

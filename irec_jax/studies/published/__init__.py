@@ -8,7 +8,7 @@ _SCORE_NAMES = ("micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f
 
 
 def _recogniser(paper: Any, scores: dict[str, tuple[float, ...]]) -> dict[str, Any]:
-    """Return published scores as one table row per setting; trailing scores may be missing."""
+    """Return published scores with one table row per setting; trailing scores may be missing."""
     rows = [
         {"setting": setting, **dict(zip(_SCORE_NAMES, values, strict=False))}
         for setting, values in scores.items()
@@ -17,9 +17,9 @@ def _recogniser(paper: Any, scores: dict[str, tuple[float, ...]]) -> dict[str, A
 
 
 _LSTM, _FFT = vazonis.MICRO["LSTM"], vazonis.MICRO["FFT and dense layers"]
-#: Config name -> published results, which reports show next to the measured results: scores at
-#: fixed thresholds for recognisers, mean and standard deviation over tracks for separators. Each
-#: entry has the same keys as ``reported`` in report.json.
+#: Config name -> published results, which reports show next to the measured results. These are
+#: scores at fixed thresholds for recognisers, and the mean and standard deviation over tracks for
+#: separators. Each entry has the same keys as ``reported`` in report.json.
 RESULTS: dict[str, dict[str, Any]] = {
     "han": _recogniser(han, han.SCORES),
     "vazonis_lstm": _recogniser(vazonis, {"LSTM, threshold 0.5": _LSTM}),

@@ -1,13 +1,13 @@
 """Accuracies reported by Goel for five instruments in the IRMAS training clips: tables II to IX.
 
-Goel's code splits the windows of both channels at random, so that windows of the same clip are
-used for both training and testing.
+Goel's code splits the windows of both channels at random, so that windows from the same clip
+are used for both training and testing.
 """
 
 CITATION = "Goel, tables II to IX: windows of the IRMAS training clips, split at random"
 
-#: Tables II to V: cell and chunk length in samples -> accuracy on training, validation and test,
-#: with 50, 100 and 150 hidden units.
+#: Tables II to V: cell and chunk length in samples -> training, validation and test accuracy with
+#: 50, 100 and 150 hidden units.
 _RECURRENT = {
     ("rnn", 300): ((0.512, 0.481, 0.3713), (0.563, 0.504, 0.4952), (0.587, 0.522, 0.489)),
     ("rnn", 100): ((0.307, 0.271, 0.157), (0.336, 0.295, 0.186), (0.319, 0.242, 0.164)),
@@ -18,7 +18,7 @@ _RECURRENT = {
     ("blstm", 300): ((0.583, 0.549, 0.5218), (0.5914, 0.571, 0.5336), (0.589, 0.585, 0.5461)),
     ("blstm", 100): ((0.642, 0.5978, 0.55), (0.657, 0.6614, 0.5809), (0.655, 0.6329, 0.6216)),
 }
-#: Tables II to V by cell and then by (chunk length, hidden units).
+#: Tables II to V: cell -> (chunk length, hidden units) -> training, validation and test accuracy.
 RECURRENT = {
     cell: {
         (x_len, hidden): accuracies
@@ -27,10 +27,10 @@ RECURRENT = {
     }
     for cell in ("rnn", "lstm", "gru", "blstm")
 }
-#: Table VI: test accuracy with an additional dense layer of 50 units, chunks of 300 samples and 50
+#: Table VI: cell -> test accuracy with an additional 50-unit dense layer, 300-sample chunks and 50
 #: hidden units.
 DENSE = {"rnn": 0.4516, "lstm": 0.7063, "gru": 0.7134, "blstm": 0.5579}
-#: Tables VII and VIII: image -> network -> accuracy on training, validation and test.
+#: Tables VII and VIII: image -> network -> training, validation and test accuracy.
 IMAGES = {
     "stacked": {
         "b1": (0.5034, 0.4819, 0.4771),
@@ -45,8 +45,7 @@ IMAGES = {
         "b4": (0.7943, 0.6021, 0.5307),
     },
 }
-#: Table IX: network -> accuracy on training, validation and test after 10 epochs on recurrence
-#: plots.
+#: Table IX: network -> training, validation and test accuracy after 10 epochs on recurrence plots.
 CRNN = {
     "b1": (0.5075, 0.4938, 0.4017),
     "b2": (0.5314, 0.4873, 0.4822),

@@ -8,8 +8,9 @@ DATASET = "irmas"
 
 #: Micro and macro F1 of Bosch et al. (2012), derived from the gains of 19.6 and 16.4 % in figure 3.
 BOSCH = (0.503, 0.432)
-#: Approximate micro and macro recall of Fuhrmann and Herrera (2010), section V-A. The paper states
-#: no other numbers for this system, which has the highest precision of the three in figure 3.
+#: Approximate micro and macro recall of Fuhrmann and Herrera (2010), from section V-A. The paper
+#: states no other numbers for this system, which has the highest precision of the three systems in
+#: figure 3.
 FUHRMANN_RECALL = 0.25
 
 #: Activation, aggregation and threshold -> micro precision, recall and F1, then macro precision,
@@ -23,11 +24,11 @@ SCORES = {
     "LReLU 0.33, S1 0.16": (0.627, 0.572, 0.595, 0.525, 0.502, 0.486),
 }
 
-#: Window lengths in seconds in figure 4: all lengths, the best length, and the worst length.
+#: Window lengths in figure 4, in seconds: all lengths, the best length, and the worst length.
 WINDOWS_S, BEST_WINDOW_S, WORST_WINDOW_S = (0.5, 1.0, 1.5, 3.0), 1.0, 3.0
-#: Lowest and highest threshold on S2 in figure 4.
+#: Lowest and highest S2 threshold in figure 4.
 S2_THRESHOLDS = (0.2, 0.6)
-#: Approximate F1 of some classes in figure 5, with the default settings.
+#: Approximate F1 of some classes with the default settings, from figure 5.
 CLASS_F1 = {"voi": 0.90, "cel": 0.20, "cla": 0.20}
 #: Classes of the two deconvolved clips in figure 7.
 DECONVOLVED = ("voi", "gac")

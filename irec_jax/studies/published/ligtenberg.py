@@ -4,18 +4,18 @@ The recogniser's L2 weight and epoch were chosen by the AUC on the test clips.
 """
 
 #: Table 4.1: amplitude SDR in dB (mean and standard deviation over tracks) of the separator's
-#: output before and after postprocessing, and the independent-samples t-test between them.
+#: output before and after postprocessing, and the independent-samples t-test that compares them.
 SDR_CITATION = "Ligtenberg 2022, table 4.1"
 SDR_DATASET = "MUSDB18 test, 50 tracks"
 AMPLITUDE_SDR_DB = {"raw": {"mean": 9.33, "sd": 4.29}, "post": {"mean": 7.29, "sd": 3.25}}
 T_TEST = {"t": 2.69, "df": 98, "p_value": 0.008}
 
-#: Section 3.1: numbers of training (including validation) and test clips of the recogniser, and
-#: numbers of labels in these splits.
+#: Section 3.1: numbers of clips and labels in the recogniser's training split (which includes the
+#: validation clips) and test split.
 NUM_CLIPS = {"training": 8006, "test": 766}
 NUM_LABELS = {"training": 8911, "test": 1279}
 
-#: Table 4.2: area under the ROC curve and the half width printed after ± for classifiers of
+#: Table 4.2: area under the ROC curve and the half width printed after ± for classifiers trained on
 #: original (base), separated (raw) and postprocessed (post) audio, and the D scores of raw and post
 #: relative to base.
 AUC_CITATION = "Ligtenberg 2022, table 4.2"
@@ -40,6 +40,6 @@ AUC = {
     "vio": _row((0.872, 0.02), (0.911, 0.017), (0.892, 0.019), 0.001, -0.018),
     "voi": _row((0.842, 0.013), (0.861, 0.012), (0.865, 0.012), -0.005, -0.002),
 }
-#: Study of L2 weights (section 4.2.1, figure 4.5): system -> weight with the highest test AUC, and
-#: this AUC.
+#: Comparison of L2 weights (section 4.2.1, figure 4.5): system -> weight with the highest test AUC,
+#: and this AUC.
 L2_STUDY = {"base": ("1e-05", 0.732), "raw": ("1e-06", 0.807), "post": ("1e-06", 0.82)}

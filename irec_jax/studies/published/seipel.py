@@ -1,8 +1,8 @@
 """Results of Seipel (2018): crosstalk reduction (tables 3.3 to 3.6) and recognition (chapter 4).
 
 Crosstalk reduction: four anechoic orchestral excerpts with 9 to 14 parts, mixed with crosstalk of
-at most -6, -12 or -18 dB. Recognition: concert recordings of the Berlin University of the Arts. The
-recognition scores are shown only as curves (figures 4.4 to 4.6); `FINDINGS` summarises what the
+at most -6, -12 or -18 dB. Recognition: concert recordings from the Berlin University of the Arts.
+The recognition scores are shown only as curves (figures 4.4 to 4.6); `FINDINGS` summarises what the
 text says about them.
 """
 
@@ -11,7 +11,8 @@ from typing import NamedTuple
 LEVELS_DB = (-6, -12, -18)
 CITATION = "Seipel 2018, tables 3.3 to 3.6: anechoic recordings of four orchestral excerpts"
 
-#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L (L: estimated weights).
+#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L, where L contains the
+#: estimated crosstalk weights.
 CORRELATION = {
     "Beethoven": (0.437, 0.964, 0.933),
     "Bruckner": (0.595, 0.961, 0.941),
@@ -43,7 +44,7 @@ RECOGNITION_CITATION = "Seipel 2018, chapter 4: concert recordings, 92 training 
 
 
 class Instrument(NamedTuple):
-    """A row of table 4.2: megabytes, hours, and number of tracks (number of pieces for `MIXES`)."""
+    """A row in table 4.2: megabytes, hours, and number of tracks (number of pieces for `MIXES`)."""
 
     megabytes: float
     hours: float
@@ -67,13 +68,13 @@ INSTRUMENTS = {
     "violoncello": Instrument(5399.067, 17.00, 104),
 }
 MIXES = Instrument(6082.926, 19.16, 116)
-#: Number of training and test pieces in section 4.4.1; table 4.2 lists one more piece.
+#: Numbers of training and test pieces in section 4.4.1; table 4.2 lists one more piece.
 NUM_PIECES = (92, 23)
-#: Mean length of the pieces, computed from table 4.2; figure 4.3 shows the lengths without numbers.
+#: Mean piece length, computed from table 4.2 because figure 4.3 shows the lengths without numbers.
 MEAN_PIECE_S = 3600 * MIXES.hours / MIXES.num_tracks
-#: Instance length with the best scores in figure 4.4: frames, and seconds as printed there.
+#: Instance length with the best scores in figure 4.4, in frames and in seconds (as printed there).
 BEST_FRAMES, BEST_S = 112, 2.60
-#: Evaluated numbers of frames per instance (section 4.5.1), contexts (figure 4.5), and numbers of
+#: Values evaluated in the thesis: frames per instance (section 4.5.1), contexts (figure 4.5), and
 #: instances per bag (figure 4.6).
 FRAMES, CONTEXTS, INSTANCES = tuple(range(16, 161, 16)), (1, 3, 5, 7), (1, 3, 5)
 #: Figure -> finding stated in sections 4.5.1 to 4.5.3.

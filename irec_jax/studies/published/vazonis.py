@@ -9,7 +9,7 @@ MICRO = {
     "FFT and dense layers": (0.18, 0.68, 0.29),
     "FFT and dense layers, 75 epochs": (None, None, 0.16),
 }
-#: Micro F1 of the five systems of Bosch et al. (2012), as cited by Vazonis et al.
+#: Micro F1 of the five systems by Bosch et al. (2012), as cited by Vazonis et al.
 BOSCH = {
     "one model, mono mix": 0.378,
     "one model, four streams by panning": 0.451,
