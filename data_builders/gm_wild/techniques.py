@@ -1,7 +1,7 @@
 """Playing techniques of the `gm_wild` clips.
 
-Real players vary dynamics, vibrato and tone far more than the performances of `performance`, whose
-other users are frozen datasets.
+Real players vary dynamics, vibrato and tone far more than `performance` does, which other, frozen
+datasets use, too.
 """
 
 import dataclasses
@@ -14,11 +14,8 @@ from data_builders.rendering import mix, seeding
 from data_builders.rendering.score import Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-#: Probability of each technique of bowed and wind instruments and voices. Voices neither trill nor
-#: flutter.
-_TECHNIQUES = dict(
-    ordinary=0.45, straight=0.14, vibrato=0.2, trill=0.12, tremolo=0.04, flutter=0.05
-)
+#: Probability of each technique of bowed and wind instruments. Voices use only some of them.
+_SHARES = dict(ordinary=0.45, straight=0.14, vibrato=0.2, trill=0.12, tremolo=0.04, flutter=0.05)
 _SUNG = ("ordinary", "straight", "vibrato")
 #: Kinds of instruments whose strings may ring on after their notes.
 _RINGING = ("gac", "gel", "harp", "banjo", "plucked")
@@ -35,12 +32,12 @@ def vary(part: Part, rng: Generator) -> Part:
         )
     instrument = part.instrument
     if instrument.sustains and instrument.vibrato_cents:
-        weights = _TECHNIQUES
+        weights = _SHARES
         if instrument.kind == "voi":
             weights = {name: weights[name] for name in _SUNG}
         technique = seeding.draw(rng, weights)
         if technique != "ordinary":
-            part = _CHANGES[technique](part, rng)
+            part = TECHNIQUES[technique](part, rng)
     elif instrument.kind in _RINGING:
         if rng.random() < 0.06:
             part = _tremolo(part, rng)
@@ -124,7 +121,8 @@ def _flutter(part: Part, rng: Generator) -> Part:
     return _modulate(part, rng.uniform(18.0, 30.0), rng.uniform(3.0, 9.0))
 
 
-_CHANGES: dict[str, Callable[[Part, Generator], Part]] = dict(
+#: Technique -> function that applies it to a part.
+TECHNIQUES: dict[str, Callable[[Part, Generator], Part]] = dict(
     straight=_straight, vibrato=_vibrato, trill=_trill, tremolo=_tremolo, flutter=_flutter
 )
 
