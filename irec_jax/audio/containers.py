@@ -72,8 +72,8 @@ class _Length(NamedTuple):
         num_bytes = struct.calcsize(self.format)
         (stated,) = struct.unpack(self.format, read_bytes(file, self.position, num_bytes))
         largest = (1 << 8 * num_bytes) - 1
-        # Programs that write to a pipe state 0, the largest signed or unsigned number, or a
-        # slightly smaller one, such as 0x7FFFF000 or 0x7F000000 (sox).
+        # Programs that write to a pipe set this field to 0, to the largest signed or unsigned
+        # number, or to a somewhat smaller one such as 0x7FFFF000 or 0x7F000000 (sox).
         limits = [largest, largest >> 1, *([0x7F000000 + 0xFFF] if num_bytes == 4 else [])]
         if not stated or any(limit - 0xFFF <= stated <= limit for limit in limits):
             return None
