@@ -1,4 +1,4 @@
-"""Creation of objects by name: `dict(name=..., **keyword arguments)` in a config."""
+"""Create objects by name from config entries such as `dict(name="adam", learning_rate=1e-3)`."""
 
 import difflib
 import importlib

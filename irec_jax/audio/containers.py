@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from irec_jax.audio import mpeg, ogg
-from irec_jax.audio.parts import Damaged, Part, read_bytes
+from irec_jax.audio.parts import Damaged, Part, read_bytes, skip_tags
 
 # A missing pad byte or an incomplete last sample does not count as truncation.
 _TOLERANCE_BYTES = 64
@@ -32,7 +32,7 @@ def split(file: BinaryIO) -> list[Part]:
         Damaged: the file is shorter than its header states.
     """
     size = file.seek(0, os.SEEK_END)
-    start = mpeg.skip_tags(file, 0, size)
+    start = skip_tags(file, 0, size)
     parts: list[Part] = []
     while start < size and (kind := _kind(read_bytes(file, start, 16))) in _SCANS:
         try:
@@ -42,7 +42,7 @@ def split(file: BinaryIO) -> list[Part]:
         if part.stop <= start:  # otherwise, the loop would never end
             raise Damaged("its header states no length")
         parts.append(part if part.kind else part._replace(kind=kind))
-        start = mpeg.skip_tags(file, parts[-1].stop, size)
+        start = skip_tags(file, parts[-1].stop, size)
     return parts or mpeg.scan(file, start, size) or [Part(start, size)]
 
 
@@ -72,8 +72,8 @@ class _Length(NamedTuple):
         num_bytes = struct.calcsize(self.format)
         (stated,) = struct.unpack(self.format, read_bytes(file, self.position, num_bytes))
         largest = (1 << 8 * num_bytes) - 1
-        # Programs that write to a pipe state 0, the largest signed or unsigned number, or a
-        # slightly smaller one, such as 0x7FFFF000 or 0x7F000000 (sox).
+        # Programs that write to a pipe set this field to 0, to the largest signed or unsigned
+        # number, or to a somewhat smaller one such as 0x7FFFF000 or 0x7F000000 (sox).
         limits = [largest, largest >> 1, *([0x7F000000 + 0xFFF] if num_bytes == 4 else [])]
         if not stated or any(limit - 0xFFF <= stated <= limit for limit in limits):
             return None
@@ -222,7 +222,7 @@ def _find_next(file: BinaryIO, position: int, size: int, layout: _Layout | None)
         aligned = position + -position % layout.alignment
         starts += [chunk.start for chunk in layout.chunks(file, aligned, size)]
     for start in starts:
-        if _kind(read_bytes(file, mpeg.skip_tags(file, start, size), 16)):
+        if _kind(read_bytes(file, skip_tags(file, start, size), 16)):
             return start
     return size
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from irec_jax.audio.parts import Damaged, Part, read_bytes
+from irec_jax.audio.parts import Damaged, Part, read_bytes, skip_tags
 
 _BUFFER_BYTES = 1 << 20
 # Maximum size of other data before the first frame.
@@ -55,22 +55,6 @@ def scan(file: BinaryIO, start: int, size: int) -> list[Part]:
     parts = list(scanner.parts(first))
     num_bytes = scanner.num_tag_bytes + sum(part.num_bytes for part in parts)
     return parts if 2 * num_bytes > size - start else []
-
-
-def skip_tags(file: BinaryIO, position: int, size: int) -> int:
-    """Return the position after any ID3v2, ID3v1 and APE tags."""
-    while position < size:
-        head = read_bytes(file, position, 32)
-        if head[:3] == b"ID3" and len(head) >= 10 and not any(byte & 0x80 for byte in head[6:10]):
-            num_bytes = functools.reduce(lambda total, byte: total << 7 | byte, head[6:10])
-            position += num_bytes + (20 if head[5] & 0x10 else 10)
-        elif head[:8] == b"APETAGEX":
-            position += 32 + int.from_bytes(head[12:16], "little")
-        elif head[:3] == b"TAG" and position + 128 <= size:
-            position += 128
-        else:
-            break
-    return min(position, size)
 
 
 @functools.cache

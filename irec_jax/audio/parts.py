@@ -1,5 +1,6 @@
 """Parts of an audio file: one for each file that was joined into it."""
 
+import functools
 import io
 import os
 from typing import BinaryIO, NamedTuple
@@ -82,3 +83,19 @@ def read_bytes(file: BinaryIO, position: int, num_bytes: int) -> bytes:
     """Read `num_bytes` bytes at a position, or fewer at the end of the file."""
     file.seek(position)
     return file.read(num_bytes)
+
+
+def skip_tags(file: BinaryIO, position: int, size: int) -> int:
+    """Return the position after any ID3v2, ID3v1 and APE tags."""
+    while position < size:
+        head = read_bytes(file, position, 32)
+        if head[:3] == b"ID3" and len(head) >= 10 and not any(byte & 0x80 for byte in head[6:10]):
+            num_bytes = functools.reduce(lambda total, byte: total << 7 | byte, head[6:10])
+            position += num_bytes + (20 if head[5] & 0x10 else 10)
+        elif head[:8] == b"APETAGEX":
+            position += 32 + int.from_bytes(head[12:16], "little")
+        elif head[:3] == b"TAG" and position + 128 <= size:
+            position += 128
+        else:
+            break
+    return min(position, size)

@@ -8,8 +8,8 @@ bins and 128 frames. Both frameworks start from the same weights; before timing,
 checks that they compute the same loss with fixed batch-normalisation statistics and no dropout.
 
 PyTorch pads both edges of an image equally, whereas Keras and our networks pad the far edge more.
-Flipping images and kernels along both axes makes the two paddings equivalent. PyTorch therefore
-receives flipped images and kernels, so that each framework can use its cheapest padding.
+Flipping images and kernels along both axes makes the two ways of padding equivalent. PyTorch
+therefore receives flipped images and kernels, so that each framework can use its cheapest padding.
 """
 
 import functools

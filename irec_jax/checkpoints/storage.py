@@ -363,17 +363,22 @@ def _write_errors(folder: Path, *, is_copy: bool) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if is_copy:
             raise temporary_file_error(_reason(error)) from error
-        remedy = "make the folder writable" if _is_not_writable(error) else "free space"
         steps = _steps(folder)
         rest = f" to resume after step {steps[-1]}" if steps else ""
         raise UserError(
-            f"{folder}: checkpoint cannot be written ({_reason(error)}); {remedy} and run the same "
-            f"command again{rest}"
+            f"{folder}: checkpoint cannot be written ({_reason(error)}); {_remedy(error)} and run "
+            f"the same command again{rest}"
         ) from error
 
 
-def _is_not_writable(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+def _remedy(error: Exception) -> str:
+    """Return what to do after a failure to write; errors of tensorstore have no error number."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "make the folder writable"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "space" in str(error):
+        return "free space"
+    return "check the disk"
 
 
 def _check_free_space(folder: Path, state: TrainState) -> None:

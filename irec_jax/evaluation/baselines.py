@@ -10,9 +10,6 @@ from typing import Any, cast
 
 import librosa
 import numpy as np
-import sklearn.exceptions
-import sklearn.linear_model
-import sklearn.preprocessing
 import threadpoolctl
 
 from irec_jax.evaluation.recognition import Predictions
@@ -105,6 +102,8 @@ class MfccLogistic:
         Raises:
             ValueError: there are no clips.
         """
+        import sklearn.preprocessing  # slow to import, and not needed for training
+
         features, targets = [], []
         with _one_blas_thread():
             for audio, labels in clips:
@@ -148,6 +147,9 @@ def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, fl
     """Fit a regression of one class against all others; return its weights (80,) and its bias."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
+    import sklearn.exceptions
+    import sklearn.linear_model
+
     regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))
     with warnings.catch_warnings():
         # The regression converges slowly for linearly separable classes, which occur in tiny

@@ -117,9 +117,9 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
     num_bytes = 16 * (num_sources * num_channels * int(num_taps)) ** 2
     if num_bytes > min(_MAX_BYTES, _memory_bytes() / 2):
         raise ValueError(
-            f"reference has {num_sources} sources of {plural(num_channels, 'channel')}: with "
-            f"num_taps={num_taps} the equations take {num_bytes / 1e9:.1f} GB; score fewer sources "
-            "or reduce num_taps"
+            f"reference has {num_sources} sources with {plural(num_channels, 'channel')} each: "
+            f"with num_taps={num_taps}, the normal equations need {num_bytes / 1e9:.1f} GB; "
+            "score fewer sources or reduce num_taps"
         )
     energy = np.stack([np.square(source, dtype=np.float64).sum(-1) for source in signals])
     scale = 1 / np.sqrt(np.where(energy > 0, energy, 1.0))

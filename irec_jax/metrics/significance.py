@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float, Float64, Int, Shaped
 from numpy.typing import ArrayLike
 
@@ -63,6 +62,8 @@ def independent_t_test(
     difference = float(first.mean() - second.mean())
     if min(len(first), len(second)) < 2 or not (first.var(ddof=1) or second.var(ddof=1)):
         return _undefined(difference)
+    import scipy.stats  # slow to import, and not needed for training
+
     result = scipy.stats.ttest_ind(first, second, equal_var=equal_variances)
     return _t_test(difference, result, level)
 
@@ -92,6 +93,8 @@ def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -
     difference = float(differences.mean())
     if len(differences) < 2 or not differences.std(ddof=1):
         return _undefined(difference)
+    import scipy.stats
+
     return _t_test(difference, scipy.stats.ttest_rel(first, second), level)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib.ticker
 import numpy as np
-import sklearn.metrics
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -230,6 +229,8 @@ def roc_curves(
     rows = -(-len(classes) // columns)
     figure = figures.new_figure(0.4 + 2.9 * columns, 0.9 + 2.8 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    from sklearn.metrics import roc_curve  # slow to import, and not needed for training
+
     areas = {system: multilabel.roc_auc(labels, values) for system, values in scores.items()}
     for k, (axes, name) in enumerate(zip(panels, class_names(classes), strict=False)):
         num_positives = int(labels[:, k].sum())
@@ -240,7 +241,7 @@ def roc_curves(
             axes.text(0.5, 0.5, "not defined", ha="center", va="center", color=GREY)
             continue
         for i, (system, values) in enumerate(scores.items()):
-            false, true, _ = sklearn.metrics.roc_curve(labels[:, k], np.asarray(values)[:, k])
+            false, true, _ = roc_curve(labels[:, k], np.asarray(values)[:, k])
             label = f"{system} {areas[system][k]:.3f}"
             axes.plot(false, true, color=_COLOURS[i], ls=_STYLES[i], linewidth=1.5, label=label)
         axes.legend(frameon=False, fontsize=8, loc="lower right", borderaxespad=0.1)

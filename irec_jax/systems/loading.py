@@ -26,11 +26,11 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
 
     Args:
         workdir: a workdir or a packaged system.
-        *tasks: names of the tasks for which the system may have been trained.
+        *tasks: accepted tasks; the system must have been trained for one of them.
 
     Raises:
-        UserError: if the name is not valid UTF-8, the folder does not exist or is not a workdir, or
-            it contains a damaged packaged system or another kind of system.
+        UserError: if the path or the locale is not UTF-8, or the folder does not exist, is not a
+            workdir, or contains a damaged packaged system or another kind of system.
     """
     if not _is_utf8(os.path.abspath(workdir)):
         raise UserError(

@@ -70,6 +70,24 @@ def test_failed_save_is_reported_once_and_by_the_next_call(tmp_path, monkeypatch
         store.save(state_after(7), {}, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "free space and run"),
+        (ValueError("UNAVAILABLE: Error writing: No space left on device"), "free space and run"),
+        (OSError(errno.EROFS, "Read-only file system"), "make the folder writable and run"),
+        (OSError(errno.EIO, "Input/output error"), "check the disk and run"),
+    ],
+)
+def test_remedies_of_failed_saves(tmp_path, monkeypatch, error, remedy):
+    def fail(checkpoint):
+        raise error
+
+    monkeypatch.setattr(storage, "write_checksums", fail)
+    with pytest.raises(UserError, match=remedy), Checkpoints(tmp_path) as store:
+        store.save(state_after(1), {}, None)
+
+
 def test_interrupted_first_save_is_no_checkpoint(tmp_path):
     assert not has_checkpoint(tmp_path)
     (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(parents=True)

@@ -14,7 +14,10 @@ from irec_jax.frontends.gate import FILLS, REFERENCES
 
 #: Overrides for a network that compiles quickly.
 SMALL = [
-    "--config.model.filters=(2,2,2,2,4,4)",
+    "--config.model.filters=(2,2,4)",
+    "--config.model.kernels=(5,5,5)",
+    "--config.model.strides=(4,4,4)",
+    "--config.model.dilations=(1,1,1)",
     "--config.model.bottleneck=(4,)",
     "--config.evaluation.hop_s=3.0",
 ]

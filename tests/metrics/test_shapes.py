@@ -117,9 +117,9 @@ def test_equations_that_do_not_fit_into_memory_are_refused():
     signals = np.ones((100, 600))
     with pytest.raises(ValueError, match=r"100 sources .* 41\.9 GB; score fewer sources"):
         bss.bss_eval_sources(signals, signals)
-    with pytest.raises(ValueError, match="num_taps=10000000 the equations take"):
+    with pytest.raises(ValueError, match="num_taps=10000000, the normal equations need"):
         bss.prepare_references(signals[:2], num_taps=10**7)
-    with pytest.raises(ValueError, match="2 sources of 2 channel"):
+    with pytest.raises(ValueError, match="2 sources with 2 channels each"):
         stereo = np.ones((2, 600, 2))
         museval.museval_scores(stereo, stereo, sample_rate_hz=100, num_taps=10**5)
 
