@@ -1,6 +1,6 @@
 """Rendered clips of one or more instruments, played with one or more sound libraries.
 
-Each clip lasts 3 s. It contains phrases of one instrument, single notes surrounded by silence, an
+Each clip lasts 3 s. It contains phrases of one instrument, single notes between pauses, an
 ensemble, or none of the classes (percussion, other instruments, noise or silence). Its labels are
 the IRMAS classes that are at most 10 dB weaker than the strongest instrument. Each split can use
 its own libraries, so that scores show how a recogniser copes with sounds that it was not trained
@@ -50,7 +50,8 @@ def make_config(
     """Return the config for the given options; its name reflects them and the library files.
 
     Raises:
-        UserError: if the size, the format or a library is unknown.
+        UserError: if the size, the format or a library is unknown, or the training libraries have
+            only one kind of instrument.
     """
     for option, value, known in (("size", size, SIZES), ("format", format, FORMATS)):
         if value not in known:
@@ -58,6 +59,12 @@ def make_config(
     names = {"train": libraries.parse_names(sounds)}
     if not names["train"]:
         raise UserError(f"sounds={sounds!r}: expected names of sound libraries, such as timgm")
+    limits = [libraries.LIBRARIES[name].only for name in names["train"]]
+    if all(limits):
+        raise UserError(
+            f"sounds={sounds}: plays only {' and '.join(limits)}; add a library with more "
+            f"instruments, such as timgm+{sounds}"
+        )
     if validation_sounds:
         names["validation"] = libraries.parse_names(validation_sounds)
     names["test"] = libraries.parse_names(test_sounds or sounds)
@@ -84,7 +91,7 @@ class GmWild(StreamingBuilder):
     RELEASE_NOTES = {
         "1.0.0": "First version.",
         "1.1.0": "Instruments of different sizes, more single notes, 12,000 clips.",
-        MUSIC_VERSION: "Playing techniques, wider dynamics, registers and tones, long notes.",
+        MUSIC_VERSION: "Playing techniques, a wider range of dynamics, register and tone.",
     }
     #: Number of rendering processes; None for one per core. The data do not depend on it.
     num_workers: int | None = None

@@ -127,9 +127,13 @@ def render_clip(
     strips = {seat.name: _draw_strip(rng, seat) for seat in seats}
     start = round(start_s * SAMPLE_RATE_HZ)
     if not any(_sounds(stem, start) for stem in stems.values()):
+        # All notes have decayed: use the start of the part instead.
         start, stems = 0, {name: stem[: len(stem) - start] for name, stem in stems.items()}
     settings = (strips, _draw_room(rng), _draw_mastering(rng))
-    mixture, direct, _ = mix.mixdown(stems, *settings, start_samples=start)
+    try:
+        mixture, direct, _ = mix.mixdown(stems, *settings, start_samples=start)
+    except ValueError:  # a short sound that is beyond the end of the clip
+        return _draw_noise(rng), (), genre, False
     levels_db = {name: mix.active_rms_db(stem) for name, stem in direct.items()}
     strongest_db = max(levels_db.values())
     labels = tuple(
@@ -180,13 +184,16 @@ def play_shifted(
 
 
 def _normalise(stem: np.ndarray) -> np.ndarray:
-    """Scale a stem to a peak of 1; notes far beyond the register of an instrument can be silent."""
+    """Scale a stem to a peak of 1, or return zeros if it is inaudible.
+
+    Instruments may be silent far beyond their register.
+    """
     peak = np.abs(stem).max()
     return stem / peak if peak > 1e-5 else np.zeros_like(stem)
 
 
 def _sounds(stem: np.ndarray, start: int) -> bool:
-    """Return whether a stem, (T, C), has a peak above -40 dB of its maximum from ``start`` on."""
+    """Return whether the peak of a stem from ``start`` on is less than 40 dB below its maximum."""
     return bool(np.abs(stem[start:]).max() > 0.01 * np.abs(stem).max())
 
 
@@ -296,7 +303,11 @@ def _parts(seats: list[_Seat], sheet, key: tuple, single: bool, start_s: float) 
 
 
 def _single_notes(seat: _Seat, sheet, key: tuple, start_s: float) -> Part:
-    """Return one to four notes, the first of which sounds until the clip starts at ``start_s``."""
+    """Return one to three notes.
+
+    If the clip starts later than the part (``start_s`` > 0), the first note is held beyond the
+    start of the clip.
+    """
     rng = seeding.generator(*key, "notes", seat.name)
     instrument = seat.instrument
     notes, time_s = [], float(rng.uniform(0.0, start_s or 1.2))
@@ -304,7 +315,8 @@ def _single_notes(seat: _Seat, sheet, key: tuple, start_s: float) -> Part:
         length_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.5))))
         if start_s and not notes:
             length_s = start_s - time_s + float(rng.uniform(0.3, 3.0))
-        # Most notes are within the comfortable register, some are far beyond it.
+        # Most notes are within three semitones of the comfortable register; the others may be far
+        # beyond it.
         below, above = (3, 3) if rng.random() < 0.75 else (7, 13)
         pitch = int(rng.integers(instrument.low - below, instrument.high + above + 1))
         notes.append(BeatNote(time_s / sheet.beat_s, length_s / sheet.beat_s, pitch))

@@ -1,7 +1,7 @@
 """Playing techniques of the `gm_wild` clips.
 
-Real players vary dynamics, vibrato and tone far more than `performance` does, which other, frozen
-datasets use, too.
+Real players vary dynamics, vibrato and tone more than `performance` does. `performance` cannot
+change, because frozen datasets also use it.
 """
 
 import dataclasses
@@ -14,21 +14,24 @@ from data_builders.rendering import mix, seeding
 from data_builders.rendering.score import Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-#: Probability of each technique of bowed and wind instruments. Voices use only some of them.
+#: Weights of the techniques of sustaining instruments with vibrato; voices use only `_SUNG`.
 _SHARES = dict(ordinary=0.45, straight=0.14, vibrato=0.2, trill=0.12, tremolo=0.04, flutter=0.05)
 _SUNG = ("ordinary", "straight", "vibrato")
 #: Kinds of instruments whose strings may ring on after their notes.
 _RINGING = ("gac", "gel", "harp", "banjo", "plucked")
+#: Time step of bends.
 _STEP_S = 0.012
+#: Intervals of trills, slightly flat, since `Part.bend` is limited to 200 cents.
+_SEMITONE_CENTS, _WHOLE_TONE_CENTS = 95.0, 195.0
 
 
 def vary(part: Part, rng: Generator) -> Part:
-    """Change the dynamics of a part, and play it with a random technique."""
+    """Draw a technique for a part, and often change its dynamics."""
     if rng.random() < 0.5:
-        louder = rng.uniform(-60, 25)
+        change = rng.uniform(-60, 25)
         part = _replace_notes(
             part,
-            lambda note: [note._replace(velocity=int(np.clip(note.velocity + louder, 10, 127)))],
+            lambda note: [note._replace(velocity=int(np.clip(note.velocity + change, 10, 127)))],
         )
     instrument = part.instrument
     if instrument.sustains and instrument.vibrato_cents:
@@ -42,15 +45,16 @@ def vary(part: Part, rng: Generator) -> Part:
         if rng.random() < 0.06:
             part = _tremolo(part, rng)
         elif rng.random() < 0.35:
-            longer = rng.uniform(1.5, 5.0)
-            part = _replace_notes(part, lambda note: [_lengthen(note, longer)])
+            factor = rng.uniform(1.5, 5.0)
+            part = _replace_notes(part, lambda note: [_lengthen(note, factor)])
     return part
 
 
 def colour(stem: np.ndarray, part: Part, rng: Generator) -> np.ndarray:
-    """Change the tone of a stem, float32 (T, C): sometimes duller, in general darker or brighter.
+    """Change the tone of a stem, float32 (T, C): tilt its spectrum, and sometimes make it dull.
 
-    The cut-off frequency of dull stems lies between the part's median pitch and 8 kHz.
+    The cut-off frequency of dull stems lies between 1.5 times the frequency of the part's median
+    pitch (at most 4 kHz) and 8 kHz.
     """
     pitches = [note.pitch for note in part.notes]
     if pitches and rng.random() < 0.35:
@@ -78,7 +82,7 @@ def _straight(part: Part, rng: Generator) -> Part:
 
 
 def _vibrato(part: Part, rng: Generator) -> Part:
-    """Play with a vibrato of any depth and rate, in pitch, loudness or both."""
+    """Play with a vibrato of up to 90 cents and 4 dB in each direction, at 3.5 to 8 Hz."""
     rate_hz, depth_cents = rng.uniform(3.5, 8.0), rng.uniform(0.0, 90.0)
     depth_db = rng.uniform(0.0, 4.0)
     delay_s = rng.uniform(0.0, 0.4)
@@ -92,7 +96,10 @@ def _vibrato(part: Part, rng: Generator) -> Part:
 
 def _trill(part: Part, rng: Generator) -> Part:
     """Trill to the semitone or whole tone above."""
-    rate_hz, interval_cents = rng.uniform(3.5, 8.5), rng.choice((95.0, 195.0))
+    rate_hz, interval_cents = (
+        rng.uniform(3.5, 8.5),
+        rng.choice((_SEMITONE_CENTS, _WHOLE_TONE_CENTS)),
+    )
     delay_s = rng.choice((0.0, rng.uniform(0.1, 0.4)))
 
     def cents(times_s: np.ndarray) -> np.ndarray:
@@ -103,7 +110,7 @@ def _trill(part: Part, rng: Generator) -> Part:
 
 
 def _tremolo(part: Part, rng: Generator) -> Part:
-    """Repeat each note rapidly."""
+    """Repeat each note rapidly; notes shorter than a repetition are lengthened to it."""
     interval_s = 1 / rng.uniform(7.0, 14.0)
 
     def repeat(note: Note) -> list[Note]:
@@ -117,7 +124,7 @@ def _tremolo(part: Part, rng: Generator) -> Part:
 
 
 def _flutter(part: Part, rng: Generator) -> Part:
-    """Flutter-tongue: the loudness fluctuates rapidly."""
+    """Flutter-tongue the notes: modulate their loudness at 18 to 30 Hz."""
     return _modulate(part, rng.uniform(18.0, 30.0), rng.uniform(3.0, 9.0))
 
 
@@ -128,7 +135,7 @@ TECHNIQUES: dict[str, Callable[[Part, Generator], Part]] = dict(
 
 
 def _bend(part: Part, cents: Callable[[np.ndarray], np.ndarray]) -> Part:
-    """Bend each note by a function of the time since its onset."""
+    """Replace the bend of a part by a function of the time since the onset of each note."""
     curve: list[tuple[float, float]] = []
     for index, note in enumerate(part.notes):
         following = part.notes[index + 1].onset_s if index + 1 < len(part.notes) else np.inf

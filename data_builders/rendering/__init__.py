@@ -8,7 +8,8 @@ A piece passes through these modules in order; each can be used without the ones
 - `performance`: conversion of notes in beats to a `score.Part` in seconds, with timing,
   articulation, vibrato and swells;
 - `singer`: performance of a vocal part, and vowels and consonants for its audio;
-- `synth`, `sampler`: synthesis of a part with a SoundFont or from recordings of single notes;
+- `synth`, `sampler`, `voices`, `plucked`: synthesis of a part with a SoundFont, from recordings of
+  single notes or syllables, or by a model of a guitar;
 - `mix`: mixdown of stems to stereo, with RMS-based levels, equalisation, panning, reverberation and
   mastering.
 

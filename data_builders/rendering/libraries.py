@@ -1,10 +1,11 @@
-"""Sound libraries (SoundFonts and recorded notes) with their licences and packages."""
+"""Sound libraries: SoundFonts, recordings and synthesis, with their licences and packages."""
 
 import dataclasses
 import functools
+import inspect
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,6 @@ import numpy as np
 
 from data_builders.rendering import plucked, speech, synth
 from data_builders.rendering.instruments import Instrument
-from data_builders.rendering.plucked import PluckedStrings
 from data_builders.rendering.sampler import FOLDERS, NotePlayer
 from data_builders.rendering.score import Part
 from data_builders.rendering.voices import VoicePlayer
@@ -28,7 +28,7 @@ _SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share
 
 @dataclasses.dataclass(frozen=True)
 class SoundLibrary:
-    """A collection of sampled instruments.
+    """A collection of instruments.
 
     Attributes:
         title: full name of the library.
@@ -37,8 +37,10 @@ class SoundLibrary:
         apt: Debian package that contains it, if any.
         npm: npm packages that contain it.
         singers: synthetic singers whose syllables are recorded.
-        synthesised: whether the sounds are computed when they are played, without recordings.
-        authors: people and projects to credit for the recordings.
+        player: function that returns the player of a library that computes its sounds, which
+            needs no files.
+        authors: people and projects to credit for the sounds.
+        only: instruments that the library is limited to; empty for many kinds of instruments.
         weight: weight when a library is drawn for an instrument that several libraries have.
     """
 
@@ -48,8 +50,9 @@ class SoundLibrary:
     apt: str = ""
     npm: tuple[str, ...] = ()
     singers: tuple[speech.Singer, ...] = ()
-    synthesised: bool = False
+    player: "Callable[[], Player] | None" = None
     authors: str = ""
+    only: str = ""
     weight: float = 1.0
 
     @property
@@ -90,6 +93,7 @@ LIBRARIES = {
         "output of GPL-3.0 software",
         ("voices",),
         singers=speech.SINGERS,
+        only="voices",
         authors="eSpeak NG",
         weight=6.0,
     ),
@@ -103,10 +107,11 @@ LIBRARIES = {
     ),
     "plucked": SoundLibrary(
         "synthesised acoustic guitars",
-        "no recordings",
+        "no licence needed",
         (),
-        synthesised=True,
-        authors="computed by irec-jax",
+        player=plucked.GuitarPlayer,
+        only="acoustic guitars",
+        authors="irec-jax",
         weight=2.0,
     ),
 }
@@ -141,12 +146,12 @@ def parse_names(text: str) -> tuple[str, ...]:
 def find(name: str) -> Path:
     """Return the path of a library; raise UserError if it is not on this machine.
 
-    The path of a synthesised library is the module that computes its sounds.
+    The path of a library that computes its sounds is that of its module.
     """
     if name == "timgm":
         return synth.default_soundfont()
-    if LIBRARIES[name].synthesised:
-        return Path(plucked.__file__)
+    if (player := LIBRARIES[name].player) is not None:
+        return Path(inspect.getfile(player))
     folders = [folder(), *map(Path, _SYSTEM_FOLDERS)]
     for path in (parent / file for file in LIBRARIES[name].files for parent in folders):
         if path.exists():
@@ -164,8 +169,8 @@ def fingerprint(names: Sequence[str]) -> str:
     """
     state = 0
     for name in names:
-        if LIBRARIES[name].synthesised:
-            continue
+        if LIBRARIES[name].player is not None:
+            continue  # its sounds are frozen with the version of the dataset
         try:
             path = find(name)
         except UserError:
@@ -181,8 +186,8 @@ def fingerprint(names: Sequence[str]) -> str:
 @functools.cache
 def load(name: str) -> Player:
     """Load a library, once per process; see `find`."""
-    if LIBRARIES[name].synthesised:
-        return PluckedStrings()
+    if (player := LIBRARIES[name].player) is not None:
+        return player()
     path = find(name)
     if path.is_dir():
         return VoicePlayer(path) if LIBRARIES[name].singers else NotePlayer(path)

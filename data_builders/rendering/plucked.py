@@ -9,7 +9,7 @@ from data_builders.rendering import seeding
 from data_builders.rendering.score import Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
 
-#: Highest frequency of the partials, and their maximum number.
+#: Frequency up to which a harmonic series has partials, and their maximum number.
 _MAX_HZ, _MAX_PARTIALS = 10_500.0, 48
 #: Level at which a partial ends, relative to its start.
 _END_DB = -70.0
@@ -19,15 +19,15 @@ _HOP = 128
 _PLUCK_S = 0.06
 
 
-class PluckedStrings:
+class GuitarPlayer:
     """Plays guitars that are drawn at random for each part.
 
     A string of stiffness B has partials at f_k = k f_0 sqrt(1 + B k^2). Plucked at the fraction b
     of its length, it excites them in proportion to sin(pi k b) / k, low-pass filtered by the width
     and softness of finger or plectrum. The body amplifies partials near its resonances. Partials
-    decay exponentially, higher ones faster, each with a second polarisation of the string that
-    decays more slowly at a slightly different frequency (Fletcher and Rossing, The Physics of
-    Musical Instruments, chapter 9).
+    decay exponentially, higher ones faster. The second polarisation of the string, which decays
+    more slowly and is slightly detuned, is modelled as beats of the amplitude (Fletcher and
+    Rossing, The Physics of Musical Instruments, chapter 9).
     """
 
     def plays(self, instrument) -> bool:
@@ -37,6 +37,7 @@ class PluckedStrings:
     def play(self, part: Part, num_samples: int) -> np.ndarray:
         """Render a part as float32 (num_samples, 1); see `synth.SoundFontPlayer.play`."""
         notes = " ".join(f"{note.onset_s:.3f} {note.pitch}" for note in part.notes)
+        # Part of the music, like all words of a key.
         rng = seeding.generator("plucked", part.instrument.name, notes)
         guitar = _draw_guitar(rng, steel=part.instrument.name == "steel guitar")
         sound = np.zeros(num_samples, np.float32)
@@ -56,14 +57,14 @@ class _Guitar:
         stiffness: inharmonicity B of the strings.
         position: plucking point as a fraction of the string's length.
         cutoff_hz: cut-off frequency of the pluck at full velocity.
-        decay_s: time in which the fundamental at 110 Hz decays by 60 dB.
+        decay_s: 60 dB decay time at 110 Hz without frequency-dependent damping.
         damping_hz: frequency at which partials decay twice as fast.
         slow: relative amplitude of the second polarisation.
-        beat_hz: difference between the frequencies of the two polarisations.
+        beat_hz: rate of the beats of the fundamental.
         resonances: frequency in Hz, gain, and bandwidth in Hz of each body resonance, (N, 3).
         rolloff_hz: frequency above which the body radiates less.
-        pluck_db: level of the noise of the pluck.
-        release_s: decay time of a damped string.
+        pluck_db: peak of the noise of the pluck relative to the sum of the partials' amplitudes.
+        release_s: 60 dB decay time of a damped string.
     """
 
     stiffness: float

@@ -14,7 +14,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Libraries that are fetched by default: those used by the system that comes with irec-jax.
+#: Libraries that are fetched by default.
 DEFAULT = ("fluid", "musescore", "notes")
 
 
@@ -44,6 +44,9 @@ def main(words: Sequence[str]) -> int:
     failures = 0
     for name in names:
         library = libraries.LIBRARIES[name]
+        if library.player is not None:
+            print(f"{name}: {library.title}: computed when they are played; nothing to fetch")
+            continue
         try:
             path = _find(name, folder) or _fetch(library, folder)
         except UserError as error:

@@ -106,6 +106,11 @@ def test_a_soundfont_is_taken_out_of_an_npm_package(clients, tmp_path):
     assert libraries.find("sonivox") == tmp_path / "sounds" / "sonivox.sf2"
 
 
+def test_synthesised_sounds_need_no_files(clients, capsys):
+    assert fetch("plucked") == 0 and not clients.exists()
+    assert capsys.readouterr().out.endswith("computed when they are played; nothing to fetch\n")
+
+
 def test_voices_are_recorded_once_and_resumed_after_an_error(
     clients, tmp_path, capsys, monkeypatch
 ):
