@@ -155,7 +155,7 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
     return [part[:count] for part, count in zip(gathered, counts, strict=True)]
 
 
-def leave() -> None:
+def shutdown() -> None:
     """Disconnect from the other processes once every process has reached this call.
 
     A process that exited earlier would cause errors in the other processes.

@@ -181,7 +181,7 @@ def train_child(settings: Sequence[Setting], rounds: int, out: str) -> None:
         arrays[f"seconds_{number}"], arrays[f"parameters_{number}"] = _train(setting, rounds)
     if distributed.is_main():
         np.savez(out, **cast(Any, arrays))
-    distributed.leave()
+    distributed.shutdown()
 
 
 def _train(setting: Setting, rounds: int) -> tuple[np.ndarray, np.ndarray]:

@@ -129,7 +129,7 @@ def _print(result, out: str) -> None:
             "stereo pair: combine the two channels of a pair in one file"
         )
     for description, file_names in (
-        ("ignored", result.left_aside),
+        ("ignored", result.ignored),
         ("written in a better encoding", result.converted),
     ):
         if file_names:

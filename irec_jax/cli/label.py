@@ -68,7 +68,7 @@ def _print(result, out: str) -> None:
     ]
     for description, texts in (
         ("silent throughout", silent),
-        ("ignored", result.left_aside),
+        ("ignored", result.ignored),
         ("crosstalk was not reduced", [result.note] if result.note else []),
     ):
         if texts:

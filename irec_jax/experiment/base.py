@@ -201,6 +201,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             best_epoch=trained.progress.best,
             history=trained.progress.history,
             reported=published.RESULTS.get(self.name),
+            settings=self.config.evaluation.to_dict(),
             debug=_is_debug_run(self.config.training),
         )
 

@@ -75,7 +75,6 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             report = separation_report.assemble(
                 separation.summarize(scores),
                 target=self.task.target,
-                settings=self.config.evaluation.to_dict(),
                 **self.report_arguments(trained, protocol["description"], protocol),
             )
             separation_report.write(report, trained.folder, example=example)

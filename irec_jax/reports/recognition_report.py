@@ -27,6 +27,7 @@ def assemble(
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
     class_weights: Mapping | None = None,
+    settings: Mapping | None = None,
     debug: bool = False,
 ) -> dict:
     """Return the complete report on a run.
@@ -48,6 +49,7 @@ def assemble(
         repeats: result of `summarize_repeats`.
         class_weights: class weights in the training loss, if any: their ``kind``, and the
             ``weights`` by class.
+        settings: `evaluation` section of the config.
         debug: whether the run was too short to learn anything; if so, the page starts with a
             warning.
 
@@ -62,7 +64,7 @@ def assemble(
         best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
     optional = dict(protocol=protocol, best_epoch=best_epoch, baselines=baselines)
     optional |= dict(history=history, reported=reported, repeats=repeats)
-    optional |= dict(class_weights=class_weights, debug=debug)
+    optional |= dict(class_weights=class_weights, settings=settings, debug=debug)
     return {
         "system": system,
         "dataset": dataset,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from matplotlib.figure import Figure
@@ -135,6 +135,9 @@ class Study:
         folder. Interrupted runs are resumed. If a run fails, its line gives the reason, and the
         other runs are still executed. The next call tries the failed run again.
 
+        Every result belongs to the current evaluation settings: a finished run that was evaluated
+        with other settings is evaluated again or, if it is not in `todo`, omitted with a message.
+
         Args:
             runs: all runs. The results of finished runs are returned even if they are not in
                 `todo`.
@@ -147,9 +150,9 @@ class Study:
             TaskEnded: after the last run, if the study runs as a job-array task.
         """
         folder = self.workdir / "runs"
-        if self._task:
-            names = [run.name for run in runs if todo is None or run.name in todo]
-            todo = job_array.select(names, self._task)
+        if self._task:  # the other runs belong to other tasks
+            selected = [run for run in runs if todo is None or run.name in todo]
+            runs = job_array.select(selected, self._task)
         elif self._collect:
             todo = ()
         reports, pending = _find_reports(runs, folder, todo)
@@ -243,29 +246,49 @@ def _find_reports(
 ) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
     """Return the reports of finished runs and the configs of pending runs, by run name.
 
-    A run whose evaluation settings have changed counts as pending.
+    A run whose evaluation settings have changed counts as pending; if it is not in `todo`, it is
+    omitted from both, and a message says so.
     """
     reports, pending = {}, {}
     for run in runs:
         file = folder / run.name / "report.json"
-        if todo is not None and run.name not in todo and not file.exists():
+        selected = todo is None or run.name in todo
+        if not selected and not file.exists():
             continue
-        config, changed = resolve(run), []
+        config = resolve(run)
+        flat = configs.flatten(config)
         if file.with_name("config.json").exists():
-            flat = configs.flatten(config)
             check_workdir(file.parent, flat, "train", ignored=configs.NOT_COMPARED)
-            lines = differences(flat, read_json(file.with_name("config.json")))
-            changed = [line for line in lines if line.startswith("evaluation.")]
-        if changed and file.exists() and todo is not None and run.name not in todo:
-            raise UserError(
-                f"{file}: evaluated with other settings ({'; '.join(changed)}); "
-                "execute this run again"
-            )
+        changed = _changed_settings(flat, file) if file.exists() else []
         if file.exists() and not changed:
             reports[run.name] = read_json(file)
-        else:
+        elif selected:
             pending[run.name] = config
+        else:
+            print(
+                f"{run.name}: omitted, because it was evaluated with other settings "
+                f"({'; '.join(changed)}); execute this run again"
+            )
     return reports, pending
+
+
+def _changed_settings(flat: Mapping[str, Any], file: Path) -> list[str]:
+    """Return a line for each evaluation setting that has changed since a report was written.
+
+    Both the report and config.json are compared, because an interrupted evaluation leaves the new
+    settings in config.json beside the earlier report.
+
+    Args:
+        flat: the flat config, from `config.flatten`.
+        file: the run's report.json. Reports from earlier versions may lack the evaluation settings.
+    """
+    report, config_file, records = read_json(file), file.with_name("config.json"), []
+    if "settings" in report:
+        records.append(configs.flatten(report["settings"], "evaluation."))
+    if config_file.exists():
+        records.append(read_json(config_file))
+    lines = [line for record in records for line in differences(flat, record)]
+    return sorted({line for line in lines if line.startswith("evaluation.")})
 
 
 def resolve(run: Run) -> config_dict.ConfigDict:

@@ -26,7 +26,7 @@ from irec_jax.studies.published import seipel as published
 
 SAMPLE_RATE_HZ = 44_100
 #: The row whose run also evaluates the baselines.
-BASELINES = "frames-112"
+BASELINES = f"frames-{published.BEST_FRAMES}"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")

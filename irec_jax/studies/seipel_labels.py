@@ -21,10 +21,11 @@ from irec_jax.evaluation import pieces as piece_evaluation
 from irec_jax.files import atomic_write, seekable
 from irec_jax.inference import thresholds
 from irec_jax.studies.crosstalk import simulate
+from irec_jax.studies.published import seipel as published
 from irec_jax.training.logging import duration
 
 #: Frames per instance: a single frame, and the shortest and the best length in the thesis.
-FRAMES = (1, 16, 112)
+FRAMES = (1, published.FRAMES[0], published.BEST_FRAMES)
 #: Frames per instance for the curves that show F1 against the threshold.
 CURVE_FRAMES = 16
 #: Candidate thresholds in dB, relative to the maximum activity of a track.

@@ -9,6 +9,7 @@ from irec_jax.studies.published import seipel as published
 from irec_jax.text import class_names, difference, is_finite, number, plural
 
 _SHOWN_FRAMES = "16"
+_BASELINES = f"n_F = {published.BEST_FRAMES}"
 _PICTURES = {
     "context.png": "Scores against frames per instance, by context (figure 4.5)",
     "instances.png": "Scores against frames per instance, by instances per bag (figure 4.6)",
@@ -105,7 +106,7 @@ def _headline(rows: Sequence[Mapping], baselines: Mapping[str, Mapping]) -> str:
         for name, block in baselines.items()
     ]
     if others:
-        text += f" Baselines with n_F = 112 (F1 and ROC AUC): {'; '.join(others)}."
+        text += f" Baselines with {_BASELINES} (F1 and ROC AUC): {'; '.join(others)}."
     return text
 
 
@@ -184,7 +185,8 @@ def _score_table(report: Mapping, rows: Sequence[Mapping]) -> str:
         for row in rows
     ]
     for name, block in report["baselines"].items():
-        lines.append([f"n_F = 112: {name}", "2.60", *(cell(block["macro"], s) for s in NAMES), "–"])
+        cells = [cell(block["macro"], score) for score in NAMES]
+        lines.append([f"{_BASELINES}: {name}", f"{published.BEST_S:.2f}", *cells, "–"])
     header = ["run", "instance, s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
     caption = "Scores on the test pieces at threshold 0.5, and the duration of each run."
     return measured_table(report, caption, header, lines)
@@ -264,7 +266,7 @@ def _class_table(report: Mapping, rows: Sequence[Mapping]) -> str:
         lines.append([*line, cell(block, "f1"), cell(block, "auc"), *left_out, *baselines])
     header = ["class", "P", "R", "F1 [95 %]", "ROC AUC [95 %]", "pieces without R and F1"]
     header.append("pieces without ROC AUC")
-    header += [f"F1, n_F = 112: {name}" for name in report["baselines"]]
+    header += [f"F1, {_BASELINES}: {name}" for name in report["baselines"]]
     caption = (
         f"Scores by class with {_label(best)} at threshold 0.5, averaged over the "
         f"{best['scores']['num_pieces']} test pieces except those in which the class never plays "

@@ -42,7 +42,7 @@ class Debled:
         silent: whether each track is completely silent.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
         elapsed_s: computing time in seconds, excluding the report.
-        left_aside: names of files in the folder that were not processed.
+        ignored: names of the other files in the folder, such as a mix.
         converted: names of files that were written in a higher-quality encoding, because their
             original encoding cannot be written.
         report: path to the HTML report, or None.
@@ -58,7 +58,7 @@ class Debled:
     sample_rate_hz: int
     num_samples: int
     elapsed_s: float
-    left_aside: tuple[str, ...]
+    ignored: tuple[str, ...]
     converted: tuple[str, ...]
     report: Path | None = None
 
@@ -110,7 +110,7 @@ def debleed(
         raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
-    tracks, left_aside = multitrack.find_tracks(folder, min_tracks=2, progress=progress)
+    tracks, ignored = multitrack.find_tracks(folder, min_tracks=2, progress=progress)
     file_names = [track.file_name for track in tracks]
     multitrack.check_distinct(folder, tracks, file_names, "written as")
     crosstalk_settings.bands(tracks[0].sample_rate_hz)
@@ -160,7 +160,7 @@ def debleed(
         sample_rate_hz=tracks[0].sample_rate_hz,
         num_samples=tracks[0].num_samples,
         elapsed_s=elapsed_s,
-        left_aside=tuple(left_aside),
+        ignored=tuple(ignored),
         converted=tuple(printable(t.path.name) for t in tracks if t.changed),
         report=out / REPORT_NAME if report else None,
     )

@@ -38,7 +38,7 @@ class Labelled:
         note: reason why crosstalk could not be reduced as requested; usually empty.
         paths: paths to the written files.
         elapsed_s: computing time in seconds.
-        left_aside: names of files in the folder that were ignored.
+        ignored: names of the other files in the folder, such as a mix.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Labelled:
     note: str
     paths: tuple[Path, ...]
     elapsed_s: float
-    left_aside: tuple[str, ...]
+    ignored: tuple[str, ...]
 
     @property
     def duration_s(self) -> float:
@@ -103,7 +103,7 @@ def label(
         raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
-    tracks, left_aside = multitrack.find_tracks(folder, progress=progress)
+    tracks, ignored = multitrack.find_tracks(folder, progress=progress)
     names = [track.name for track in tracks]
     multitrack.check_distinct(folder, tracks, names, "labelled")
     file_names = [CSV_NAME, AUDACITY_NAME, *([PICTURE_NAME] if plot else [])]
@@ -137,7 +137,7 @@ def label(
         note=note,
         paths=tuple(out / name for name in file_names),
         elapsed_s=time.perf_counter() - started_s,
-        left_aside=tuple(left_aside),
+        ignored=tuple(ignored),
     )
 
 

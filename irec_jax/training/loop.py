@@ -296,7 +296,7 @@ class TrainingRun:
     def _stop(self, step: int) -> NoReturn:
         """End this process after SIGTERM, once process 0 has saved the state."""
         self._store.wait()
-        distributed.leave()
+        distributed.shutdown()
         raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
 
     def _save(self, current: TrainState, rank: float | None) -> None:

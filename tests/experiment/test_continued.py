@@ -12,6 +12,7 @@ from irec_jax.checkpoints import storage
 from irec_jax.checkpoints.workdir import differences, lock_workdir
 from irec_jax.data import Batches
 from irec_jax.errors import UserError
+from irec_jax.files import write_json
 from irec_jax.studies import runs
 
 
@@ -37,7 +38,8 @@ def test_workdir_keeps_its_type_and_takes_other_evaluation_settings(
     assert "computes in float32, as when training in this workdir began (this device's" in printed
     assert read(folder / "config.json")["evaluation.aggregation"] == "s1"
     assert read(folder / "system.json")["aggregation"] == "s1"
-    assert "baselines" not in read(folder / "report.json")
+    report = read(folder / "report.json")
+    assert "baselines" not in report and report["settings"]["aggregation"] == "s1"
 
 
 @pytest.mark.parametrize("recorded", ["float32", "bfloat16", None])
@@ -66,7 +68,7 @@ def test_training_with_a_damaged_record_has_not_finished(tmp_path, record):
     assert storage.has_finished(tmp_path) is ("finished" in record)
 
 
-def test_studies_evaluate_again_what_was_evaluated_otherwise(tmp_path):
+def test_studies_evaluate_again_what_was_evaluated_otherwise(tmp_path, capsys):
     run = runs.Run("a", "configs/ligtenberg_unet.py:debug")
     folder, flat = tmp_path / "a", configs.flatten(runs.resolve(run))
     (folder / "checkpoints" / "3").mkdir(parents=True)
@@ -77,8 +79,18 @@ def test_studies_evaluate_again_what_was_evaluated_otherwise(tmp_path):
     lock_workdir(folder, earlier | {"evaluation.post_db": -70.0})
     reports, pending = runs._find_reports([run], tmp_path, None)
     assert not reports and [*pending] == ["a"]
-    with pytest.raises(UserError, match="other settings .evaluation.post_db: -70.0 -> .*again"):
-        runs._find_reports([run], tmp_path, ())
+    assert runs._find_reports([run], tmp_path, ()) == ({}, {})
+    assert "a: omitted, because" in (printed := capsys.readouterr().out)
+    assert "(evaluation.post_db: -70.0 -> -60.0;" in printed
+    # An evaluation that was interrupted leaves its settings beside the earlier report.
+    settings = runs.resolve(run).evaluation.to_dict()
+    write_json(folder / "report.json", {"settings": settings | {"post_db": -70.0}})
+    lock_workdir(folder, flat)
+    assert [*runs._find_reports([run], tmp_path, None)[1]] == ["a"]
+    write_json(folder / "report.json", {"settings": settings})
+    assert [*runs._find_reports([run], tmp_path, None)[0]] == ["a"]
+    lock_workdir(folder, earlier | {"evaluation.post_db": -70.0})
+    assert [*runs._find_reports([run], tmp_path, None)[1]] == ["a"]
     lock_workdir(folder, flat | {"loss.l2": 0.5})
     with pytest.raises(UserError, match="another config .loss.l2: 0.5 -> "):
         runs._find_reports([run], tmp_path, None)

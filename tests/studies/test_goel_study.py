@@ -1,5 +1,6 @@
 """Goel study: rows run once, tables show the leakage, and a complete run on tiny data."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -75,7 +76,8 @@ def fake_runs(monkeypatch):
         if settings.evaluation.baselines:
             predominant = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
             baselines = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
-        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **baselines))
+        changes = baselines | {"settings": settings.evaluation.to_dict()}
+        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **changes))
 
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
@@ -263,6 +265,62 @@ def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runs.experiment, "run", original)
     assert study(tmp_path, "--rows=rnn-300-50") == 0
     assert fake_runs.count("rnn-300-50-song") == fake_runs.count("rnn-300-50-window") == 1
+
+
+def change_evaluation(patch, *overrides):
+    """Change the evaluation settings of all runs, as an edited config file does."""
+    resolve = runs.resolve
+    patch.setattr(
+        runs,
+        "resolve",
+        lambda run: resolve(dataclasses.replace(run, overrides=(*run.overrides, *overrides))),
+    )
+
+
+def test_interrupted_evaluation_with_other_settings_is_repeated(fake_runs, tmp_path, monkeypatch):
+    words = ["--rows=rnn-100-50", "--split=song"]
+    assert study(tmp_path, *words) == 0
+
+    def interrupted(name, settings, folder, mode):
+        write_json(folder / "config.json", config.flatten(settings))
+        raise KeyboardInterrupt
+
+    change_evaluation(monkeypatch, ("evaluation.hop_s", "0.5"))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.experiment, "run", interrupted)
+        assert study(tmp_path, *words) == 130
+    fake_runs.clear()
+    assert study(tmp_path, *words) == 0 and fake_runs == ["rnn-100-50-song"]
+    fake_runs.clear()
+    assert study(tmp_path, *words) == 0 and not fake_runs
+
+
+def test_rows_and_tasks_are_evaluated_independently_with_the_current_settings(
+    fake_runs, tmp_path, capsys, monkeypatch
+):
+    words = ["--rows=rnn-100-50,rnn-100-100", "--split=song"]
+    names = ["rnn-100-50-song", "rnn-100-100-song"]
+
+    def rows():
+        return [*json.loads((tmp_path / "report.json").read_text())["rows"]]
+
+    assert study(tmp_path, *words) == 0 and fake_runs == names
+    change_evaluation(monkeypatch, ("evaluation.hop_s", "0.5"))
+    capsys.readouterr()
+    assert study(tmp_path, "--rows=rnn-100-50", "--split=song") == 0
+    assert fake_runs == [*names, names[0]] and rows() == ["rnn-100-50"]
+    printed = capsys.readouterr().out
+    assert f"{names[1]}: omitted, because it was evaluated with other settings (eval" in printed
+    assert study(tmp_path, "--rows=rnn-100-100", "--split=song") == 0
+    assert fake_runs == names + names and rows() == ["rnn-100-50", "rnn-100-100"]
+    assert "omitted" not in capsys.readouterr().out
+    change_evaluation(monkeypatch, ("evaluation.num_bootstrap", "50"))
+    assert study(tmp_path, *words, "--task=1/2") == 0 and fake_runs[4:] == names[:1]
+    assert "omitted" not in capsys.readouterr().out  # tasks do not report
+    assert study(tmp_path, *words, "--collect") == 0 and rows() == ["rnn-100-50"]
+    assert f"{names[1]}: omitted" in capsys.readouterr().out
+    assert study(tmp_path, *words, "--task=2/2") == 0 and fake_runs[4:] == names
+    assert study(tmp_path, *words, "--collect") == 0 and rows() == ["rnn-100-50", "rnn-100-100"]
 
 
 def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):

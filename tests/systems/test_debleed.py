@@ -68,7 +68,7 @@ def test_files_match_arrays_and_contain_less_crosstalk(folder, tmp_path, capsys)
     original_bytes = {path.name: path.read_bytes() for path in folder.iterdir()}
     result = irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     assert sorted(os.listdir(tmp_path / "out")) == ["alto.wav", "bass.wav", "viola 1.wav"]
-    assert result.names == ("alto", "bass", "viola 1") and result.left_aside == ("mix.wav",)
+    assert result.names == ("alto", "bass", "viola 1") and result.ignored == ("mix.wav",)
     assert result.paths == tuple(tmp_path / "out" / f"{name}.wav" for name in result.names)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == original_bytes
     inputs, outputs = read_all(folder), read_all(tmp_path / "out")
@@ -195,7 +195,7 @@ def test_formats_are_kept_or_converted_to_a_better_one(tmp_path):
         (source / name_to_ignore).write_text("no audio")
     (source / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
     result = irec_jax.debleed(source, tmp_path / "out", progress=False, **SMALL)
-    assert set(result.left_aside) == {"MIX.flac", "._a.wav", "notes.txt", "gone.wav", "takes"}
+    assert set(result.ignored) == {"MIX.flac", "._a.wav", "notes.txt", "gone.wav", "takes"}
     assert set(result.converted) == {"c.wav", "d.wav", "o.ogg"}
     for name, (container, _, subtype) in formats.items():
         header = soundfile.info(tmp_path / "out" / name)

@@ -83,7 +83,7 @@ def test_files_hold_the_activity_that_reaches_the_threshold(folder, tmp_path, ca
     result = irec_jax.label(folder, tmp_path / "out", threshold_db=-15, progress=False)
     assert sorted(os.listdir(tmp_path / "out")) == ["labels.txt", "segments.csv"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == original_bytes
-    assert result.names == NAMES and result.left_aside == ("mix.wav",) and not result.note
+    assert result.names == NAMES and result.ignored == ("mix.wav",) and not result.note
     assert result.paths == (tmp_path / "out/segments.csv", tmp_path / "out/labels.txt")
     assert result.duration_s == SECONDS and capsys.readouterr().err == ""
     tracks = np.stack([soundfile.read(folder / f"{name}.wav")[0] for name in NAMES])
