@@ -160,7 +160,10 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
         (["--config.data.hop_s=1.5"], "data.hop_s=1.5"),
         (["--config.data.hop_s=0.001"], "more than a thousandth of data.window_s=1.0"),
         (["--config.loss.class_weights=equal"], "loss.class_weights 'equal'"),
-        (["--config.loss.domain=decibels"], "key of loss 'categorical_cross_entropy' 'domain'"),
+        (
+            ["--config.loss.domain=decibels"],
+            "unknown config key 'domain' in the loss section",
+        ),
         (["--config.model.dtype=float16"], "model.dtype 'float16': did you mean 'bfloat16'"),
         (
             ["--config.frontend.name=chunks"],

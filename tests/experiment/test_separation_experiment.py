@@ -83,7 +83,10 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
         (["--config.data.remix=1.5"], "data.remix=1.5"),
         (["--config.data.split=song"], "data.split 'song'"),
         (["--config.data.channels=left"], "data.channels 'left'"),
-        (["--config.data.classes=vocals"], "key of data 'gm_musdb' 'classes'"),
+        (
+            ["--config.data.classes=vocals"],
+            "unknown config key 'classes' in the data section",
+        ),
         (["--config.data.name=gm_irmas"], "labelled clips"),
         (["--config.data.window_s=4.0"], "num_frames=128"),
         (["--config.frontend.name=log_mel"], "a separator needs spectrogram_db"),
