@@ -104,7 +104,7 @@ def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys, monke
         result = recogniser.recognize(samples, sample_rate_hz=44_100)
         assert list(result.scores) == report["classes"] and result.note == ""
         assert ((result.window_scores >= 0) & (result.window_scores <= 1)).all()
-    if name != "han":
+    if name not in ("han", "seipel"):
         return
     # A finished run is not trained further; its second evaluation gives the same scores.
     capsys.readouterr()
