@@ -26,6 +26,14 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     prepared = tempfile.TemporaryDirectory(prefix="irec_jax_data_")  # deleted at exit
     os.environ["TFDS_DATA_DIR"] = prepared.name
 
+# Each worker of pytest-xdist keeps to its share of the cores, and so do the processes that its
+# tests start. Otherwise each would start threads and rendering processes for all cores.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    num_workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    if cores := sorted(os.sched_getaffinity(0))[worker::num_workers]:
+        os.sched_setaffinity(0, cores)
+
 import jaxtyping
 import numpy as np
 import pytest
