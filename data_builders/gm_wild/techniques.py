@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from data_builders.rendering import mix, seeding
 from data_builders.rendering.score import Note, Part
-from data_builders.rendering.synth import SAMPLE_RATE_HZ
+from data_builders.rendering.synth import GAIN_STEP, SAMPLE_RATE_HZ
 
 #: Weights of the techniques of sustaining instruments with vibrato; voices use only `_SUNG`.
 _SHARES = dict(ordinary=0.45, straight=0.14, vibrato=0.2, trill=0.12, tremolo=0.04, flutter=0.05)
@@ -150,7 +150,7 @@ def _modulate(part: Part, rate_hz: float, depth_db: float) -> Part:
     if not part.notes:
         return part
     end_s = max(note.onset_s + note.duration_s for note in part.notes) + 0.5
-    times_s = np.arange(0.0, end_s, 176 / SAMPLE_RATE_HZ)
+    times_s = np.arange(0.0, end_s, GAIN_STEP / SAMPLE_RATE_HZ)
     gains_db = depth_db * np.sin(2 * np.pi * rate_hz * times_s)
     if part.swell:
         gains_db += np.interp(times_s, *np.array(part.swell).T)

@@ -18,6 +18,8 @@ from irec_jax.files import expand_home
 SAMPLE_RATE_HZ = 44_100
 _CHANNEL = 0
 _BEND_RANGE_SEMITONES = 2.0
+#: Samples between the gains that `gain_curve` computes, 4 ms; it interpolates the others.
+GAIN_STEP = 176
 # Stopped voices fade out within this many samples; they must not be audible in the next part.
 _FLUSH_SAMPLES = 8192
 
@@ -170,7 +172,7 @@ def gain_curve(swell: Sequence[tuple[float, float]], num_samples: int) -> np.nda
     if not swell:
         return np.ones((1, 1), np.float32)
     times, gains_db = np.array(swell, np.float64).T
-    # The gain changes slowly, so compute it every 4 ms and interpolate, which avoids clicks.
-    coarse = np.arange(0, num_samples + 176, 176)
+    # The gain changes slowly, and interpolation avoids clicks.
+    coarse = np.arange(0, num_samples + GAIN_STEP, GAIN_STEP)
     gains = 10.0 ** (np.interp(coarse / SAMPLE_RATE_HZ, times, gains_db) / 20.0)
     return np.interp(np.arange(num_samples), coarse, gains).astype(np.float32)[:, None]
