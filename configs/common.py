@@ -274,6 +274,10 @@ def training(**settings) -> dict:
       another pretrained system (None: start from random parameters). The front end and the network
       must match, except for dropout and `dtype`; if the classes differ, the last layer is
       initialised at random.
+    - `ema_decay`: decay of an exponential moving average of the parameters and batch norm
+      statistics (for example 0.999; None: no average). The average, not the parameters of the last
+      step, is validated, kept and evaluated. In the first steps the decay is smaller: (1 + n) /
+      (10 + n) after step n.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss` (the validation loss) or a validation score. Recognisers have `top1` (the
       fraction of windows whose most probable class is one of their labels) and `auc` (the macro
@@ -299,6 +303,7 @@ def training(**settings) -> dict:
         stop_by="loss",
         keep="best",
         best_by="loss",
+        ema_decay=config_dict.placeholder(float),
         init_from=config_dict.placeholder(str),
         min_steps_per_epoch=config_dict.placeholder(int),
         repeats=1,

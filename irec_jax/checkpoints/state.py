@@ -22,12 +22,32 @@ class TrainState:
     model_state: Any  # the model's other collections, such as batch norm statistics
     opt_state: Any
     sums: dict[str, jax.Array]  # () each, over the unmasked examples of the current epoch
+    average: Any = None  # moving average of (params, model_state), if there is one
+
+    @property
+    def trained(self) -> tuple[Any, Any]:
+        """`(params, model_state)` of the trained system: the moving average, if there is one."""
+        return (self.params, self.model_state) if self.average is None else self.average
 
 
 def create(
-    params: Any, model_state: Any, optimizer: optax.GradientTransformation, scalars: Any, seed: int
+    params: Any,
+    model_state: Any,
+    optimizer: optax.GradientTransformation,
+    scalars: Any,
+    seed: int,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
-    """Return the state before the first step; `scalars` names the scalars that the loss returns."""
+    """Return the state before the first step.
+
+    Args:
+        params, model_state: initial variables of the model.
+        optimizer: result of `optimizers.create_optimizer`.
+        scalars: names of the scalars that the loss returns.
+        seed: seed of the run.
+        averaged: whether the state has a moving average of the variables.
+    """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
@@ -35,4 +55,5 @@ def create(
         model_state=model_state,
         opt_state=optimizer.init(params),
         sums={name: jnp.zeros(()) for name in ("loss", "count", *scalars)},
+        average=(params, model_state) if averaged else None,
     )

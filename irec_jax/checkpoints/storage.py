@@ -162,7 +162,7 @@ class Checkpoints:
         progress = distributed.on_main(restore)
         if progress is None:
             return None
-        return TrainState(**distributed.from_main(arrays)), progress
+        return _join_state(distributed.from_main(arrays)), progress
 
     def close(self) -> None:
         """Wait until the last save is complete; raise UserError if it failed."""
@@ -179,6 +179,7 @@ class Checkpoints:
 
 
 _NOTHING = contextlib.nullcontext()
+_VARIABLES = ("params", "model_state")
 
 
 def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -212,7 +213,7 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
     Raises:
         UserError: if there is no checkpoint, or it is damaged; the message names the file.
     """
-    variables = dict(zip(("params", "model_state"), _zeros(target), strict=True))
+    variables = dict(zip(_VARIABLES, _zeros(target), strict=True))
 
     def restore() -> None:
         items = {"variables": ocp.args.StandardRestore(variables)}
@@ -326,10 +327,25 @@ def _rank(metrics: dict[str, float]) -> float:
 
 
 def _split_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the variables that a trained system needs, and the fields that only training needs."""
+    """Return the variables that a trained system needs, and the fields that only training needs.
+
+    If the state has a moving average, the average is what a trained system needs, and the variables
+    of the last step, under `last`, are what only training needs.
+    """
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    variables = {name: fields.pop(name) for name in ("params", "model_state")}
-    return variables, fields
+    last = {name: fields.pop(name) for name in _VARIABLES}
+    if fields.pop("average") is None:
+        return last, fields
+    return dict(zip(_VARIABLES, state.trained, strict=True)), fields | {"last": last}
+
+
+def _join_state(fields: dict[str, Any]) -> TrainState:
+    """Return the state whose divided fields, joined to one dict, are given; see `_split_state`."""
+    if "last" not in fields:
+        return TrainState(**fields)
+    average = tuple(fields[name] for name in _VARIABLES)
+    rest = {name: value for name, value in fields.items() if name not in ("last", *_VARIABLES)}
+    return TrainState(average=average, **fields["last"], **rest)
 
 
 def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, items: dict) -> Any:

@@ -48,6 +48,7 @@ _ADDED = {
     "evaluation.post_reference": "absolute",
     "evaluation.windows": "overlapping",
     "loss.class_weights": None,
+    "training.ema_decay": None,
     "training.init_from": None,
     "training.keep": "best",
     "training.steps_per_call": None,

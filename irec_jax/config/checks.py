@@ -70,6 +70,7 @@ UPPER_BOUND = {
     "data.test_fraction": 1.0,
     "data.validation_fraction": 1.0,
     "data.window_s": 3600.0,
+    "training.ema_decay": 1.0,
 }
 #: Config keys whose values are numbers from 0 to 1.
 FRACTIONS = ("data.remix", "evaluation.threshold")

@@ -65,6 +65,7 @@ OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_k
     "optimizer.schedule.name": str,
     "training.checkpoint_every_s": float,
     "training.checkpoint_every_steps": int,
+    "training.ema_decay": float,
     "training.init_from": str,
     "training.max_steps_per_epoch": int,
     "training.min_steps_per_epoch": int,

@@ -37,6 +37,7 @@ def train_step(
     loss: Callable,
     optimizer: optax.GradientTransformationExtraArgs,
     l2: float = 0.0,
+    average_decay: float | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Update the parameters once.
 
@@ -49,6 +50,7 @@ def train_step(
         loss: `Task.loss`.
         optimizer: result of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels in the loss; 0 for none.
+        average_decay: decay of the moving average of the variables; None for no average.
 
     Returns:
         The new state, whose sums now include the loss and scalars of this batch, and the mean loss
@@ -74,14 +76,29 @@ def train_step(
         mean = mean + l2 * penalty
         grads = jax.tree.map(lambda g, p: g + l2 * p, grads, penalty_grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean)
-    return dataclasses.replace(
+    new = dataclasses.replace(
         state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         model_state=parallel.mean_over_devices(model_state),
         opt_state=opt_state,
         sums=jax.tree.map(jnp.add, state.sums, sums),
-    ), mean
+    )
+    return (new if average_decay is None else update_average(new, average_decay)), mean
+
+
+def update_average(state: TrainState, decay: float) -> TrainState:
+    """Return the state after a step with an updated moving average of its variables.
+
+    After step n, the average a becomes d a + (1 - d) x, where x are the current variables and
+    d = min(decay, (1 + n) / (10 + n)). The first steps, with variables that are far from trained,
+    therefore have little weight.
+    """
+    step = state.step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    variables = (state.params, state.model_state)
+    average = jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.average, variables)
+    return dataclasses.replace(state, average=average)
 
 
 def eval_step(
