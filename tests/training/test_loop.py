@@ -16,7 +16,7 @@ import sklearn.metrics
 from small_tasks import create_recognition_task
 
 from irec_jax import data, preemption
-from irec_jax.checkpoints import state
+from irec_jax.checkpoints import state, storage
 from irec_jax.errors import UserError
 from irec_jax.training import loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger
@@ -36,13 +36,18 @@ SETTINGS = dict(
 class Run:
     """Compiled training step, shared by all tests of this file."""
 
-    def __init__(self):
+    def __init__(self, average_decay=None):
+        self.averaged = average_decay is not None
         self.task = create_recognition_task()
         self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
         train_step = functools.partial(
-            step.train_step, loss=self.task.loss, optimizer=self.optimizer, l2=1e-5
+            step.train_step,
+            loss=self.task.loss,
+            optimizer=self.optimizer,
+            l2=1e-5,
+            average_decay=average_decay,
         )
         self.train_step = parallel.map_step(train_step, donate_state=True)
         self.eval_batches = None
@@ -50,7 +55,9 @@ class Run:
 
     def state(self, seed=0):
         variables = self.task.init(jax.random.key(seed))
-        return state.create(*variables, self.optimizer, self.task.scalars, seed)
+        return state.create(
+            *variables, self.optimizer, self.task.scalars, seed, averaged=self.averaged
+        )
 
     def several_steps(self, *, scan, cut=None):
         """Return the mapped step that takes several steps per call, or positions as inputs."""
@@ -147,6 +154,51 @@ def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, aft
         clips, tmp_path / "cut", train_step=interrupted_step, checkpoint_every_steps=2
     )
     assert_equal_trees(uninterrupted, finished)
+
+
+def test_the_moving_average_is_validated_kept_and_resumed(tone_clips, tmp_path):
+    run, clips, expected, validated = Run(average_decay=0.6), tone_clips(), [], []
+    initial = run.state()
+    variables = jax.device_get((initial.params, initial.model_state))
+
+    def averaging_step(*arguments):
+        current, losses = run.train_step(*arguments)
+        last, n = parallel.first(current), len(expected) + 1
+        decay = min(0.6, (1 + n) / (10 + n))
+        previous = expected[-1] if expected else variables
+        expected.append(
+            jax.tree.map(
+                lambda a, x: decay * a + (1 - decay) * x, previous, (last.params, last.model_state)
+            )
+        )
+        return current, losses
+
+    def evaluate(*average):
+        validated.append(parallel.first(average))
+        return {"loss": -float(len(validated))}
+
+    uninterrupted, _ = run.fit(
+        clips, tmp_path / "run", train_step=averaging_step, evaluate=evaluate, num_epochs=2
+    )
+    assert len(expected) == 12  # 2 epochs of 6 steps
+    for actual, average in [(validated[0], expected[5]), (uninterrupted.trained, expected[-1])]:
+        for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(average), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    # Trained systems have the average, which differs from the variables of the last step.
+    stored = storage.load_best_variables(tmp_path / "run" / "checkpoints", variables)
+    assert_equal_trees(stored, uninterrupted.trained)
+    last = jax.tree.leaves(uninterrupted.params)
+    assert not np.array_equal(last[0], jax.tree.leaves(stored)[0])
+
+    def evaluate_once(*average):
+        if len(validated) == 3:
+            raise Killed
+        return evaluate(*average)
+
+    with pytest.raises(Killed):
+        run.fit(clips, tmp_path / "cut", evaluate=evaluate_once, num_epochs=2)
+    resumed, _ = run.fit(clips, tmp_path / "cut", evaluate=evaluate, num_epochs=2)
+    assert_equal_trees(uninterrupted, resumed)
 
 
 @pytest.fixture
