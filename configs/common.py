@@ -275,9 +275,9 @@ def training(**settings) -> dict:
       must match, except for dropout and `dtype`; if the classes differ, the last layer is
       initialised at random.
     - `ema_decay`: decay of an exponential moving average of the parameters and batch norm
-      statistics (for example 0.999; None: no average). The average, not the parameters of the last
-      step, is validated, kept and evaluated. In the first steps the decay is smaller: (1 + n) /
-      (10 + n) after step n.
+      statistics (None: no average). Validation, early stopping, evaluation and the trained system
+      use the average instead of the current parameters. The decay after step n is at most
+      (1 + n) / (10 + n), so that 0.99 is reached after 890 steps and 0.999 after 8,990.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss` (the validation loss) or a validation score. Recognisers have `top1` (the
       fraction of windows whose most probable class is one of their labels) and `auc` (the macro

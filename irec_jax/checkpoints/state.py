@@ -22,12 +22,12 @@ class TrainState:
     model_state: Any  # the model's other collections, such as batch norm statistics
     opt_state: Any
     sums: dict[str, jax.Array]  # () each, over the unmasked examples of the current epoch
-    average: Any = None  # moving average of (params, model_state), if there is one
+    ema: Any = None  # exponential moving average of (params, model_state); None if not used
 
     @property
-    def trained(self) -> tuple[Any, Any]:
-        """`(params, model_state)` of the trained system: the moving average, if there is one."""
-        return (self.params, self.model_state) if self.average is None else self.average
+    def eval_variables(self) -> tuple[Any, Any]:
+        """`(params, model_state)` for evaluation: the moving average, or else the current ones."""
+        return (self.params, self.model_state) if self.ema is None else self.ema
 
 
 def create(
@@ -37,7 +37,7 @@ def create(
     scalars: Any,
     seed: int,
     *,
-    averaged: bool = False,
+    ema: bool = False,
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -46,7 +46,7 @@ def create(
         optimizer: result of `optimizers.create_optimizer`.
         scalars: names of the scalars that the loss returns.
         seed: seed of the run.
-        averaged: whether the state has a moving average of the variables.
+        ema: whether to keep an exponential moving average of the variables.
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -55,5 +55,5 @@ def create(
         model_state=model_state,
         opt_state=optimizer.init(params),
         sums={name: jnp.zeros(()) for name in ("loss", "count", *scalars)},
-        average=(params, model_state) if averaged else None,
+        ema=(params, model_state) if ema else None,
     )

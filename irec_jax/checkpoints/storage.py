@@ -147,7 +147,7 @@ class Checkpoints:
             "rest": ocp.args.StandardRestore(rest),
             "progress": ocp.args.JsonRestore(),
         }
-        arrays = variables | rest
+        arrays = {"variables": variables, "rest": rest}
 
         def restore() -> dict | None:
             assert self._manager is not None  # opened on process 0, the only one that runs this
@@ -156,13 +156,13 @@ class Checkpoints:
                 restored = _restore(self._manager, self._folder, select_step, items)
             if restored is None:
                 return None
-            arrays.update(restored["variables"] | restored["rest"])
+            arrays.update({name: restored[name] for name in arrays})
             return restored["progress"]
 
         progress = distributed.on_main(restore)
         if progress is None:
             return None
-        return _join_state(distributed.from_main(arrays)), progress
+        return _join_state(**distributed.from_main(arrays)), progress
 
     def close(self) -> None:
         """Wait until the last save is complete; raise UserError if it failed."""
@@ -329,23 +329,22 @@ def _rank(metrics: dict[str, float]) -> float:
 def _split_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the variables that a trained system needs, and the fields that only training needs.
 
-    If the state has a moving average, the average is what a trained system needs, and the variables
-    of the last step, under `last`, are what only training needs.
+    With a moving average, the first part is the average, and the second part has the current
+    variables under `current`.
     """
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    last = {name: fields.pop(name) for name in _VARIABLES}
-    if fields.pop("average") is None:
-        return last, fields
-    return dict(zip(_VARIABLES, state.trained, strict=True)), fields | {"last": last}
+    current = {name: fields.pop(name) for name in _VARIABLES}
+    if fields.pop("ema") is None:
+        return current, fields
+    return dict(zip(_VARIABLES, state.eval_variables, strict=True)), fields | {"current": current}
 
 
-def _join_state(fields: dict[str, Any]) -> TrainState:
-    """Return the state whose divided fields, joined to one dict, are given; see `_split_state`."""
-    if "last" not in fields:
-        return TrainState(**fields)
-    average = tuple(fields[name] for name in _VARIABLES)
-    rest = {name: value for name, value in fields.items() if name not in ("last", *_VARIABLES)}
-    return TrainState(average=average, **fields["last"], **rest)
+def _join_state(variables: dict[str, Any], rest: dict[str, Any]) -> TrainState:
+    """Rebuild the state from the parts that `_split_state` returned."""
+    if "current" not in rest:
+        return TrainState(**variables, **rest)
+    current, ema = rest.pop("current"), tuple(variables[name] for name in _VARIABLES)
+    return TrainState(**current, **rest, ema=ema)
 
 
 def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, items: dict) -> Any:

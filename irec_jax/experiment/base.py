@@ -156,7 +156,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
                 loss=self.task.loss,
                 optimizer=self.optimizer[0],
                 l2=self.config.loss.l2,
-                average_decay=self.config.training.get("ema_decay"),
+                ema_decay=self.config.training.get("ema_decay"),
             )
             several = step.several_steps(single, scan=scan, cut=cut)
             self._train_steps[kind] = parallel.map_step(several, donate_state=True)
@@ -308,10 +308,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         placement = "host" if finished else config.data.get("placement", "auto")
         store = dispatch.place(batches, placement, name="training")
         valid_store = dispatch.place(valid_batches, placement, name="validation")
-        averaged = config.training.get("ema_decay") is not None
-        initial = state.create(
-            params, model_state, optimizer, task.scalars, seed, averaged=averaged
-        )
+        ema = config.training.get("ema_decay") is not None
+        initial = state.create(params, model_state, optimizer, task.scalars, seed, ema=ema)
         cut = None if store is None else batches.cut
         count = 1 if finished else config.training.get("steps_per_call")
         count = count or dispatch.steps_per_call(
@@ -347,8 +345,10 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         kept = f"best epoch {progress.best['epoch']} of {count} by validation {progress.best_by}"
         if progress.best_by == "last":
             kept = f"last epoch ({count})"
+        if ema:
+            kept += ", moving average of the parameters"
         log(f"{kept}, trained in {duration(progress.seconds)}")
-        return *best.trained, progress
+        return *best.eval_variables, progress
 
 
 def _is_debug_run(training: Mapping[str, Any]) -> bool:

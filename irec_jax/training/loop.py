@@ -191,14 +191,14 @@ class TrainingRun:
         current = parallel.replicate(state)
         # Double-buffered: the inputs of the next call are copied while a call runs.
         inputs = parallel.ahead(map(parallel.transfer, self._inputs(step)))
-        self.summarize(step, *current.trained)
+        self.summarize(step, *current.eval_variables)
         while not self.progress.finished:
             epoch_began = time.perf_counter()
             current, step = self._train_epoch(current, step, inputs)
             current = self._validate(current, step, epoch_began)
             if parallel.largest(self._request()).item() == _STOP:
                 self._stop(step)
-            self.summarize(step, *current.trained)
+            self.summarize(step, *current.eval_variables)
             self.logger.flush()
         self._profiler.close(step)
 
@@ -266,7 +266,7 @@ class TrainingRun:
 
     def _validate(self, current: TrainState, step: int, epoch_began: float) -> TrainState:
         """Validate, log and save the state after an epoch; return it with its sums reset."""
-        valid = self.evaluate(*current.trained)
+        valid = self.evaluate(*current.eval_variables)
         if not math.isfinite(valid["loss"]):
             raise UserError(
                 f"the validation loss is {valid['loss']} after step {step}; lower "

@@ -37,7 +37,7 @@ def train_step(
     loss: Callable,
     optimizer: optax.GradientTransformationExtraArgs,
     l2: float = 0.0,
-    average_decay: float | None = None,
+    ema_decay: float | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Update the parameters once.
 
@@ -50,7 +50,7 @@ def train_step(
         loss: `Task.loss`.
         optimizer: result of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels in the loss; 0 for none.
-        average_decay: decay of the moving average of the variables; None for no average.
+        ema_decay: decay of the moving average of the variables; None if the state has none.
 
     Returns:
         The new state, whose sums now include the loss and scalars of this batch, and the mean loss
@@ -84,21 +84,19 @@ def train_step(
         opt_state=opt_state,
         sums=jax.tree.map(jnp.add, state.sums, sums),
     )
-    return (new if average_decay is None else update_average(new, average_decay)), mean
+    return (new if ema_decay is None else update_ema(new, ema_decay)), mean
 
 
-def update_average(state: TrainState, decay: float) -> TrainState:
-    """Return the state after a step with an updated moving average of its variables.
+def update_ema(state: TrainState, decay: float) -> TrainState:
+    """Update the moving average of the variables after step n (1, 2, ...).
 
-    After step n, the average a becomes d a + (1 - d) x, where x are the current variables and
-    d = min(decay, (1 + n) / (10 + n)). The first steps, with variables that are far from trained,
-    therefore have little weight.
+    The average a becomes d a + (1 - d) x, where x are the current variables and d is the smaller of
+    `decay` and (1 + n) / (10 + n). This warm-up lets the average forget the initial variables.
     """
     step = state.step.astype(jnp.float32)
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
     variables = (state.params, state.model_state)
-    average = jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.average, variables)
-    return dataclasses.replace(state, average=average)
+    return dataclasses.replace(state, ema=optax.incremental_update(variables, state.ema, 1 - decay))
 
 
 def eval_step(

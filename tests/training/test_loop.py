@@ -36,9 +36,9 @@ SETTINGS = dict(
 class Run:
     """Compiled training step, shared by all tests of this file."""
 
-    def __init__(self, average_decay=None):
-        self.averaged = average_decay is not None
-        self.task = create_recognition_task()
+    def __init__(self, ema_decay=None, **changes):
+        self.ema = ema_decay is not None
+        self.task = create_recognition_task(**changes)
         self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
@@ -47,7 +47,7 @@ class Run:
             loss=self.task.loss,
             optimizer=self.optimizer,
             l2=1e-5,
-            average_decay=average_decay,
+            ema_decay=ema_decay,
         )
         self.train_step = parallel.map_step(train_step, donate_state=True)
         self.eval_batches = None
@@ -55,9 +55,7 @@ class Run:
 
     def state(self, seed=0):
         variables = self.task.init(jax.random.key(seed))
-        return state.create(
-            *variables, self.optimizer, self.task.scalars, seed, averaged=self.averaged
-        )
+        return state.create(*variables, self.optimizer, self.task.scalars, seed, ema=self.ema)
 
     def several_steps(self, *, scan, cut=None):
         """Return the mapped step that takes several steps per call, or positions as inputs."""
@@ -156,48 +154,65 @@ def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, aft
     assert_equal_trees(uninterrupted, finished)
 
 
-def test_the_moving_average_is_validated_kept_and_resumed(tone_clips, tmp_path):
-    run, clips, expected, validated = Run(average_decay=0.6), tone_clips(), [], []
-    initial = run.state()
-    variables = jax.device_get((initial.params, initial.model_state))
+@pytest.fixture(scope="module")
+def averaging_run():
+    """Training step with a moving average, for a network with batch normalisation."""
+    layers = dict(filters=(4, 6), kernels=(5, 3), strides=(2, 1), dense=8)
+    return Run(ema_decay=0.6, model=dict(name="tagger", **layers))
+
+
+def test_moving_average_is_validated_and_kept(averaging_run, tone_clips, tmp_path):
+    run, validated = averaging_run, []
+    initial = jax.device_get(run.state())
+    averages = [(initial.params, initial.model_state)]
 
     def averaging_step(*arguments):
-        current, losses = run.train_step(*arguments)
-        last, n = parallel.first(current), len(expected) + 1
+        state, losses = run.train_step(*arguments)
+        current, n = parallel.first(state), len(averages)
         decay = min(0.6, (1 + n) / (10 + n))
-        previous = expected[-1] if expected else variables
-        expected.append(
+        averages.append(
             jax.tree.map(
-                lambda a, x: decay * a + (1 - decay) * x, previous, (last.params, last.model_state)
+                lambda average, x: decay * average + (1 - decay) * x,
+                averages[-1],
+                (current.params, current.model_state),
             )
         )
-        return current, losses
+        return state, losses
 
-    def evaluate(*average):
-        validated.append(parallel.first(average))
-        return {"loss": -float(len(validated))}
+    def evaluate(*variables):
+        validated.append(parallel.first(variables))
+        return {"loss": [1.0, 0.5, 0.7][len(validated) - 1]}
 
-    uninterrupted, _ = run.fit(
-        clips, tmp_path / "run", train_step=averaging_step, evaluate=evaluate, num_epochs=2
-    )
-    assert len(expected) == 12  # 2 epochs of 6 steps
-    for actual, average in [(validated[0], expected[5]), (uninterrupted.trained, expected[-1])]:
-        for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(average), strict=True):
+    best, _ = run.fit(tone_clips(), tmp_path, train_step=averaging_step, evaluate=evaluate)
+    assert len(averages) == 1 + 18  # 3 epochs of 6 steps; the second is the best
+    pairs = [(validated[0], averages[6]), (validated[2], averages[18])]
+    for actual, expected in [*pairs, (best.eval_variables, averages[12])]:
+        for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-    # Trained systems have the average, which differs from the variables of the last step.
-    stored = storage.load_best_variables(tmp_path / "run" / "checkpoints", variables)
-    assert_equal_trees(stored, uninterrupted.trained)
-    last = jax.tree.leaves(uninterrupted.params)
-    assert not np.array_equal(last[0], jax.tree.leaves(stored)[0])
+    assert jax.tree.leaves(best.model_state)
+    # Trained systems are loaded with the average, not with the current variables.
+    stored = storage.load_best_variables(tmp_path / "checkpoints", averages[0])
+    assert_equal_trees(stored, best.eval_variables)
+    kernels = (jax.tree.leaves(params)[0] for params in (stored[0], best.params))
+    assert not np.array_equal(*kernels)
 
-    def evaluate_once(*average):
-        if len(validated) == 3:
+
+def test_run_with_a_moving_average_resumes_within_an_epoch(averaging_run, tone_clips, tmp_path):
+    run, clips, calls = averaging_run, tone_clips(), 0
+    uninterrupted, _ = run.fit(clips, tmp_path / "uninterrupted", num_epochs=2)
+
+    def interrupted_step(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls > 9:
             raise Killed
-        return evaluate(*average)
+        return run.train_step(*arguments)
 
+    cut = dict(workdir=tmp_path / "cut", checkpoint_every_steps=2, num_epochs=2)
     with pytest.raises(Killed):
-        run.fit(clips, tmp_path / "cut", evaluate=evaluate_once, num_epochs=2)
-    resumed, _ = run.fit(clips, tmp_path / "cut", evaluate=evaluate, num_epochs=2)
+        run.fit(clips, train_step=interrupted_step, **cut)
+    assert saved_steps(tmp_path / "cut")[-1] == 8
+    resumed, _ = run.fit(clips, **cut)
     assert_equal_trees(uninterrupted, resumed)
 
 
