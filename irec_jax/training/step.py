@@ -94,9 +94,10 @@ def update_ema(state: TrainState, decay: float) -> TrainState:
     `decay` and (1 + n) / (10 + n). This warm-up lets the average forget the initial variables.
     """
     step = state.step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    step_size = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
     variables = (state.params, state.model_state)
-    return dataclasses.replace(state, ema=optax.incremental_update(variables, state.ema, 1 - decay))
+    ema = optax.incremental_update(variables, state.ema, step_size)
+    return dataclasses.replace(state, ema=ema)
 
 
 def eval_step(
