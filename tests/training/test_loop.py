@@ -1,6 +1,7 @@
 """Training loop with a small recogniser: overfitting, resuming, early stopping, devices."""
 
 import functools
+import itertools
 import json
 import os
 import signal
@@ -125,21 +126,27 @@ class Killed(Exception):
     pass
 
 
+def killed_after(run, num_calls):
+    """Return the training step of a run that is killed after a number of calls."""
+    calls = itertools.count()
+
+    def train_step(*arguments):
+        if next(calls) >= num_calls:
+            raise Killed
+        return run.train_step(*arguments)
+
+    return train_step
+
+
 @pytest.mark.parametrize("after", [2, 5, 9])
 def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, after):
     clips = tone_clips()
     uninterrupted, progress = run.fit(clips, tmp_path / "uninterrupted", checkpoint_every_steps=2)
-    calls = 0
-
-    def interrupted_step(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise Killed
-        return run.train_step(*arguments)
 
     with pytest.raises(Killed):
-        run.fit(clips, tmp_path / "cut", train_step=interrupted_step, checkpoint_every_steps=2)
+        run.fit(
+            clips, tmp_path / "cut", train_step=killed_after(run, after), checkpoint_every_steps=2
+        )
     resumed, resumed_progress = run.fit(clips, tmp_path / "cut", checkpoint_every_steps=2)
     assert_equal_trees(uninterrupted, resumed)
     for row, resumed_row in zip(progress.history, resumed_progress.history, strict=True):
@@ -149,7 +156,7 @@ def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, aft
         }
     # A finished run is not trained further.
     finished, _ = run.fit(
-        clips, tmp_path / "cut", train_step=interrupted_step, checkpoint_every_steps=2
+        clips, tmp_path / "cut", train_step=killed_after(run, 0), checkpoint_every_steps=2
     )
     assert_equal_trees(uninterrupted, finished)
 
@@ -198,19 +205,12 @@ def test_moving_average_is_validated_and_kept(averaging_run, tone_clips, tmp_pat
 
 
 def test_run_with_a_moving_average_resumes_within_an_epoch(averaging_run, tone_clips, tmp_path):
-    run, clips, calls = averaging_run, tone_clips(), 0
+    run, clips = averaging_run, tone_clips()
     uninterrupted, _ = run.fit(clips, tmp_path / "uninterrupted", num_epochs=2)
-
-    def interrupted_step(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls > 9:
-            raise Killed
-        return run.train_step(*arguments)
 
     cut = dict(workdir=tmp_path / "cut", checkpoint_every_steps=2, num_epochs=2)
     with pytest.raises(Killed):
-        run.fit(clips, train_step=interrupted_step, **cut)
+        run.fit(clips, train_step=killed_after(run, 9), **cut)
     assert saved_steps(tmp_path / "cut")[-1] == 8
     resumed, _ = run.fit(clips, **cut)
     assert_equal_trees(uninterrupted, resumed)
@@ -269,22 +269,14 @@ def test_sigterm_during_validation_saves_the_epoch(run, tone_clips, tmp_path, si
 
 
 def test_checkpoints_within_an_epoch_by_time(run, tone_clips, tmp_path):
-    clips, calls = tone_clips(), 0
+    clips = tone_clips()
     undisturbed, _ = run.fit(clips, tmp_path / "undisturbed")
 
-    def killed_step(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls > 2:
-            raise Killed
-        return run.train_step(*arguments)
-
     with pytest.raises(Killed):
-        run.fit(clips, tmp_path / "rare", train_step=killed_step, checkpoint_every_s=1e9)
+        run.fit(clips, tmp_path / "rare", train_step=killed_after(run, 2), checkpoint_every_s=1e9)
     assert saved_steps(tmp_path / "rare") == []
-    calls = 0
     with pytest.raises(Killed):
-        run.fit(clips, tmp_path / "often", train_step=killed_step, checkpoint_every_s=1e-9)
+        run.fit(clips, tmp_path / "often", train_step=killed_after(run, 2), checkpoint_every_s=1e-9)
     assert saved_steps(tmp_path / "often") == [2]
     resumed, _ = run.fit(clips, tmp_path / "often", checkpoint_every_s=1e-9)
     assert_equal_trees(undisturbed, resumed)
