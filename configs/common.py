@@ -325,6 +325,9 @@ def evaluation(**settings) -> dict:
       `top`.
     - `threshold`: minimum score of a detected class (None: the aggregation's default; see
       `irec_jax.inference.aggregation`).
+    - `max_decay_db`: leave windows out of the clip scores in which an earlier sound decays: those
+      that are softer by more than this value in dB than one of the windows before them that overlap
+      or adjoin them (None: use all windows).
     - `num_bootstrap`: number of times the songs are resampled for the confidence intervals.
     - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
       clips.
@@ -335,6 +338,7 @@ def evaluation(**settings) -> dict:
         hop_s=0.5,
         aggregation="s2",
         threshold=config_dict.placeholder(float),
+        max_decay_db=config_dict.placeholder(float),
         num_bootstrap=1000,
         baselines=True,
     )

@@ -82,5 +82,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     )
     # A threshold of 0.5 misses too many voices; 0.32, which is tuned on rendered clips, detects too
     # many where nobody sings.
-    config.evaluation = common.evaluation(hop_s=1.0, aggregation="top", threshold=0.4)
+    config.evaluation = common.evaluation(
+        hop_s=1.0, aggregation="top", threshold=0.4, max_decay_db=2.0
+    )
     return common.finish(config, args)

@@ -31,6 +31,7 @@ from irec_jax.training import dispatch, optimizers, parallel
 MINIMUM = {
     "evaluation.batch_size": 1,
     "evaluation.griffin_lim_iterations": 0,
+    "evaluation.max_decay_db": 0,
     "evaluation.num_bootstrap": 1,
     "loss.l2": 0,
     "optimizer.clip_norm": 0,

@@ -58,6 +58,7 @@ OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_k
     "data.label_s": float,
     "data.manual_dir": str,
     "data.stored": str,
+    "evaluation.max_decay_db": float,
     "evaluation.threshold": float,
     "loss.class_weights": str,
     "model.dtype": str,

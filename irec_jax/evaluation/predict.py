@@ -1,5 +1,6 @@
 """Prediction of window probabilities for a split, on all processes and devices."""
 
+import collections
 from collections.abc import Callable, Mapping
 
 import jax
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from irec_jax import distributed
 from irec_jax.data import Clips
-from irec_jax.inference import sliding_windows
+from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.tasks import Recognition
@@ -22,6 +23,7 @@ def predict_split(
     hop_samples: int,
     batch_size: int,
     label: str,
+    max_decay_db: float | None = None,
 ) -> list[np.ndarray]:
     """Predict the window probabilities of every clip in a split.
 
@@ -35,6 +37,8 @@ def predict_split(
         batch_size: number of windows per call in this process, rounded up to a multiple of its
             device count.
         label: description shown with the progress bar.
+        max_decay_db: leave out windows in which an earlier sound decays by more than this value
+            (`aggregation.is_decay`); None to return all windows.
 
     Returns:
         The window probabilities of each clip, float32 (W_i, K). Every process returns the
@@ -45,9 +49,15 @@ def predict_split(
         sliding_windows.ClipAudio(samples, gain=float(gain))
         for samples, gain in (clips.read(int(i)) for i in indices)
     )
+    levels_db: collections.deque[float] = collections.deque()  # of windows that are not yielded yet
+
+    def predict_and_measure(batch: Mapping[str, np.ndarray]) -> ArrayLike:
+        levels_db.extend(sliding_windows.levels_db(batch))
+        return predict(batch)
+
     by_clip = sliding_windows.predict_clips(
         audio,
-        predict,
+        predict_and_measure,
         window_samples=task.window_samples,
         hop_samples=hop_samples,
         batch_size=local_batch_size(batch_size),
@@ -55,7 +65,14 @@ def predict_split(
     )
     hidden = not distributed.is_main()
     bar = progress_bar(by_clip, desc=label, unit="clip", disable=hidden, total=len(indices))
-    predicted = {int(indices[i]): probabilities for i, probabilities in bar}
+    predicted = {}
+    for i, probabilities in bar:
+        decays = aggregation.is_decay(
+            np.array([levels_db.popleft() for _ in probabilities]),
+            num_before=task.window_samples // hop_samples,
+            max_decay_db=max_decay_db,
+        )
+        predicted[int(indices[i])] = probabilities[~decays]
     return _gather(predicted, len(clips), len(task.classes))
 
 

@@ -195,6 +195,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
             hop_samples=min(hop_samples, self.task.window_samples),
             batch_size=config.evaluation.batch_size,
             label=label,
+            max_decay_db=config.evaluation.get("max_decay_db"),
         )
         return recognition.Predictions(
             ids=list(clips.ids),

@@ -121,6 +121,28 @@ def get(name: str, threshold: float | None = None) -> Aggregation:
     return dataclasses.replace(aggregation, threshold=float(threshold))
 
 
+def is_decay(
+    levels_db: Float[np.ndarray, " windows"], *, num_before: int, max_decay_db: float | None
+) -> Bool[np.ndarray, " windows"]:
+    """Return which windows contain the decay of an earlier sound.
+
+    A decaying sound says little about its instrument: without their attacks, the notes of a guitar
+    resemble those of a piano. A window counts as a decay if its level is more than `max_decay_db`
+    below that of one of the `num_before` windows before it. The first window never does.
+
+    Args:
+        levels_db: level of each window in dB; the reference is arbitrary.
+        num_before: number of earlier windows that a window is compared with.
+        max_decay_db: largest decrease in level, in dB, of a window that does not count as a decay;
+            None if no window does.
+    """
+    if max_decay_db is None:
+        return np.zeros(len(levels_db), bool)
+    padded = np.pad(np.asarray(levels_db, np.float64), (num_before, 0), constant_values=-np.inf)
+    loudest_db = np.lib.stride_tricks.sliding_window_view(padded, num_before + 1).max(axis=1)
+    return levels_db < loudest_db - max_decay_db
+
+
 def activity(
     probabilities: Float[np.ndarray, "windows classes"],
     audible: Bool[np.ndarray, " windows"],

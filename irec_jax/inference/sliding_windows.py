@@ -125,6 +125,22 @@ def sliding_windows(
         yield rest[-window_samples:]
 
 
+def levels_db(batch: Batch, first: int = 0, num_samples: int | None = None) -> list[float]:
+    """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
+
+    Args:
+        batch: a batch of windows.
+        first: index of the first sample to measure in each window.
+        num_samples: number of samples to measure; None to measure to the end of the window.
+    """
+    rows = batch["mask"] > 0
+    part = slice(first, None if num_samples is None else first + num_samples)
+    scaled = batch["audio"][rows, part] / np.maximum(batch["gain"][rows], 1e-9)[:, None]
+    counts = batch["num_samples"][rows] if num_samples is None else num_samples
+    mean_square = np.sum(np.square(scaled), axis=1) / np.maximum(counts, 1)
+    return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
+
+
 class _Packer:
     """Batches of fixed size, filled with windows from consecutive clips."""
 

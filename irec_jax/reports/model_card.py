@@ -60,13 +60,16 @@ def _classes(system: Mapping[str, Any]) -> list[str]:
 
 def _network(system: Mapping[str, Any], num_parameters: int, num_bytes: int) -> list[str]:
     config, thresholds = system["config"], system["thresholds"]
+    score = f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"
+    if (max_decay_db := config.get("evaluation", {}).get("max_decay_db")) is not None:
+        score += f", without those in which a sound decays by more than {max_decay_db:g} dB"
     rows = [
         ("audio", f"mono, {system['sample_rate_hz']:,} Hz, windows of {system['window_s']:g} s"),
         ("front end", _settings(system["frontend"])),
         ("network", _settings(config["model"])),
         ("loss", _settings(config["loss"])),
         ("parameters", f"{num_parameters:,} ({num_bytes / 1e6:.1f} MB in float16)"),
-        ("clip score", f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"),
+        ("clip score", score),
         ("thresholds", _settings(thresholds)),
     ]
     return ["## Input and network", markdown_table(["", ""], rows, 2)]

@@ -53,6 +53,8 @@ class Recogniser:
         thresholds: name -> threshold, a single number or one per class.
         name: name of the config.
         dataset: `name`, `version`, `config` and `rendered` of the training data; empty if unknown.
+        max_decay_db: windows that are softer than one of the windows before them by more than this
+            value are left out of the clip scores (`aggregation.is_decay`); None to use all windows.
     """
 
     task: Recognition
@@ -64,6 +66,7 @@ class Recogniser:
     thresholds: dict[str, Any]
     name: str = ""
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    max_decay_db: float | None = None
 
     def recognize(
         self,
@@ -108,6 +111,11 @@ class Recogniser:
             times_s=self._times_s(num_samples, len(probabilities)),
             probabilities=probabilities,
             audible=levels_db > (np.inf if clip.nothing else SILENCE_DB),
+            decays=aggregation.is_decay(
+                levels_db,
+                num_before=self.task.window_samples // self.hop_samples,
+                max_decay_db=self.max_decay_db,
+            ),
             duration_s=num_samples / self.sample_rate_hz,
             nothing=clip.nothing,
             notes=clip.notes,
@@ -135,7 +143,7 @@ class Recogniser:
     ) -> Recognized:
         """Return the labels and scores of a clip, given the probabilities of its windows."""
         classes, probabilities, audible = self.task.classes, windows.probabilities, windows.audible
-        scores = aggregation.get(self.aggregation)([probabilities])[0]
+        scores = aggregation.get(self.aggregation)([probabilities[~windows.decays]])[0]
         is_on = np.zeros(len(scores), bool) if windows.nothing else scores >= thresholds
         return Recognized(
             source=name,
@@ -204,7 +212,7 @@ class Recogniser:
             blocks = _report(blocks, num_samples, progress)
 
         def predict(batch: dict) -> Any:
-            levels_db.extend(_levels_db(batch, context, self.label_samples))
+            levels_db.extend(sliding_windows.levels_db(batch, context, self.label_samples))
             return self.predict(batch)
 
         # Batches contain fewer windows if the windows are long.
@@ -239,22 +247,6 @@ def _report(
         yield block
         num_used += len(block)
         progress(num_used / num_samples)
-
-
-def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None) -> list[float]:
-    """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
-
-    Args:
-        batch: a batch of windows.
-        first: index of the first sample to measure in each window.
-        num_samples: number of samples to measure; None to measure to the end of the window.
-    """
-    rows = batch["mask"] > 0
-    part = slice(first, None if num_samples is None else first + num_samples)
-    scaled = batch["audio"][rows, part] / np.maximum(batch["gain"][rows], 1e-9)[:, None]
-    counts = batch["num_samples"][rows] if num_samples is None else num_samples
-    mean_square = np.sum(np.square(scaled), axis=1) / np.maximum(counts, 1)
-    return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
 #: Path to a workdir.
@@ -323,6 +315,7 @@ def create_recogniser(
         thresholds=system["thresholds"],
         name=system["name"],
         dataset=system.get("dataset") or {},
+        max_decay_db=system["config"].get("evaluation", {}).get("max_decay_db"),
     )
 
 

@@ -57,6 +57,17 @@ def test_invalid_input_is_rejected():
         aggregation.get("s1")([np.ones((1, 2)), np.ones((0, 2))])
 
 
+def test_decays_are_softer_than_one_of_the_windows_before_them():
+    levels_db = np.array([-20.0, -10, -11, -13, -16, -17, -15, -30, -13])
+    loudest_db = [-20.0, -10, -10, -10, -11, -13, -15, -15, -13]  # with the two windows before
+    for max_decay_db in (0, 2.5, 20):
+        decays = aggregation.is_decay(levels_db, num_before=2, max_decay_db=max_decay_db)
+        assert decays.tolist() == (levels_db < np.array(loudest_db) - max_decay_db).tolist()
+    assert not aggregation.is_decay(levels_db, num_before=2, max_decay_db=None).any()
+    single = aggregation.is_decay(levels_db[:1], num_before=2, max_decay_db=0)
+    assert single.tolist() == [False]
+
+
 def test_activity_is_s2_of_a_sliding_context():
     rng = np.random.default_rng(0)
     probabilities, audible = rng.uniform(size=(9, 4)), np.array([1, 1, 0, 1, 1, 1, 1, 0, 1], bool)

@@ -115,7 +115,14 @@ def test_a_shared_class_has_the_scores_of_the_system_that_recognises_it():
 
 def test_systems_that_hear_nothing_are_left_out_of_the_average_unless_all_do():
     times_s, probabilities = np.array([0.5, 1.5]), np.array([[0.2], [0.4]])
-    heard = WindowScores(times_s, probabilities, np.ones(2, bool), 2.0, notes=("damaged",))
+    heard = WindowScores(
+        times_s,
+        probabilities,
+        audible=np.ones(2, bool),
+        decays=np.zeros(2, bool),
+        duration_s=2.0,
+        notes=("damaged",),
+    )
     silent = heard._replace(probabilities=probabilities * 0, nothing="silent", notes=())
     result = average([silent, heard])
     np.testing.assert_array_equal(result.probabilities, probabilities)

@@ -1,5 +1,6 @@
 """Recognisers applied to files and arrays: exact results, notes, and audio that is decoded once."""
 
+import dataclasses
 import re
 
 import av
@@ -120,6 +121,27 @@ def test_answer_about_nothing_says_so(recogniser, tmp_path, samples, note):
     assert result.labels == () and not result.activity.any() and result.segments == []
     assert re.fullmatch(note, result.note)
     assert recogniser.recognize(samples, sample_rate_hz=RATE_HZ, threshold=0).segments == []
+
+
+def test_windows_in_which_a_sound_decays_do_not_count_for_the_scores(recogniser):
+    sound = music(4.0) * np.exp(-np.arange(4 * RATE_HZ) / RATE_HZ).astype(np.float32)
+    sound[3 * RATE_HZ :] = music(1.0)  # a second attack
+    strict = dataclasses.replace(recogniser, aggregation="s1", max_decay_db=1.0)
+    result = strict.recognize(sound, sample_rate_hz=RATE_HZ)
+    levels_db = []
+    for first in np.round((result.times_s - 0.25) * RATE_HZ).astype(int):
+        window = sound[first : first + RATE_HZ // 2]
+        levels_db.append(10 * np.log10(np.mean(np.square(window))))
+    decays = [
+        any(level < earlier - 1.0 for earlier in levels_db[max(0, i - 2) : i])
+        for i, level in enumerate(levels_db)
+    ]
+    assert 3 < sum(decays) < len(decays) - 2
+    expected = result.window_scores[~np.array(decays)].mean(axis=0)
+    np.testing.assert_allclose([*result.scores.values()], expected, rtol=1e-5)
+    every = dataclasses.replace(strict, max_decay_db=None).recognize(sound, sample_rate_hz=RATE_HZ)
+    np.testing.assert_array_equal(every.window_scores, result.window_scores)
+    assert not np.allclose([*every.scores.values()], expected, rtol=1e-5)
 
 
 def clip_notes(samples, rate_hz):
