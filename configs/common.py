@@ -325,9 +325,9 @@ def evaluation(**settings) -> dict:
       `top`.
     - `threshold`: minimum score of a detected class (None: the aggregation's default; see
       `irec_jax.inference.aggregation`).
-    - `max_decay_db`: leave windows out of the clip scores in which an earlier sound decays: those
-      that are softer by more than this value in dB than one of the windows before them that overlap
-      or adjoin them (None: use all windows).
+    - `max_decay_db`: windows in which an earlier sound decays do not count towards the clip scores.
+      They are softer, by more than this value in dB, than one of the earlier windows that overlap
+      or adjoin them. Silent windows do not count, either (None: all windows count).
     - `num_bootstrap`: number of times the songs are resampled for the confidence intervals.
     - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
       clips.

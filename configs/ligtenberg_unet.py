@@ -71,7 +71,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
 
 
 def default(args) -> config_dict.ConfigDict:
-    """Return the recipe for small datasets and CPUs: remixed and augmented stems, 12 epochs."""
+    """Return the recipe for few tracks and CPUs: remixed stems with random pitch and gain."""
     config = create(args.dataset, args.output or "attenuation", num_epochs=12)
     config.data.remix = 0.75
     config.data.channels = "random"

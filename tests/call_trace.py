@@ -119,6 +119,7 @@ def write_recogniser(
     )
     hop_s = settings["window_s"] / 2
     system = dict(task="recognition", name="tiny", hop_s=hop_s, aggregation=aggregation)
+    system["max_decay_db"] = None
     return write_workdir(
         folder,
         create_recognition(**settings, **config),

@@ -205,6 +205,8 @@ def test_eval_mode_accepts_changed_evaluation_settings(trained, capsys):
         (["--config=configs/han.py", "--config.seed=-1"], "seed=-1"),
         (["--config=configs/han.py", "--config.seed=4294967296"], "below 2**32"),
         (["--config=configs/han.py", "--config.evaluation.batch_size=0"], "evaluation.batch_size"),
+        (["--config=configs/han.py", "--config.evaluation.max_decay_db=-1"], "max_decay_db=-1"),
+        (["--config=configs/seipel.py", "--config.evaluation.max_decay_db=2"], "labels over time"),
         (["--config=configs/han.py", "--config.data.validation_fraction=2.0"], "between 0 and 1"),
         (
             ["--config=configs/han.py", "--config.task=separation"],

@@ -44,6 +44,7 @@ _ADDED = {
     "augment.whole_semitones": False,
     "data.placement": "auto",
     "data.split_validation": "song",
+    "evaluation.max_decay_db": None,
     "evaluation.post_fill": "floor",
     "evaluation.post_reference": "absolute",
     "evaluation.windows": "overlapping",

@@ -216,3 +216,8 @@ def _check_recognition(config: config_dict.ConfigDict) -> None:
             "at most data.window_s; use None for windows without overlap"
         )
     aggregation.get(config.evaluation.aggregation)
+    if "label_s" in settings and config.evaluation.get("max_decay_db") is not None:
+        raise UserError(
+            "evaluation.max_decay_db: does not apply to labels over time, for which every instance "
+            "has its own scores; set it to None"
+        )

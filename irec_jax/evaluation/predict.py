@@ -37,8 +37,8 @@ def predict_split(
         batch_size: number of windows per call in this process, rounded up to a multiple of its
             device count.
         label: description shown with the progress bar.
-        max_decay_db: leave out windows in which an earlier sound decays by more than this value
-            (`aggregation.is_decay`); None to return all windows.
+        max_decay_db: return only the windows that count towards the clip scores
+            (`aggregation.counting_windows`); None to return all windows.
 
     Returns:
         The window probabilities of each clip, float32 (W_i, K). Every process returns the
@@ -52,7 +52,8 @@ def predict_split(
     levels_db: collections.deque[float] = collections.deque()  # of windows that are not yielded yet
 
     def predict_and_measure(batch: Mapping[str, np.ndarray]) -> ArrayLike:
-        levels_db.extend(sliding_windows.levels_db(batch))
+        if max_decay_db is not None:
+            levels_db.extend(sliding_windows.levels_db(batch))
         return predict(batch)
 
     by_clip = sliding_windows.predict_clips(
@@ -67,12 +68,14 @@ def predict_split(
     bar = progress_bar(by_clip, desc=label, unit="clip", disable=hidden, total=len(indices))
     predicted = {}
     for i, probabilities in bar:
-        decays = aggregation.is_decay(
-            np.array([levels_db.popleft() for _ in probabilities]),
-            num_before=task.window_samples // hop_samples,
-            max_decay_db=max_decay_db,
-        )
-        predicted[int(indices[i])] = probabilities[~decays]
+        if max_decay_db is not None:
+            counts = aggregation.counting_windows(
+                np.array([levels_db.popleft() for _ in probabilities]),
+                num_before=task.window_samples // hop_samples,
+                max_decay_db=max_decay_db,
+            )
+            probabilities = probabilities[counts]
+        predicted[int(indices[i])] = probabilities
     return _gather(predicted, len(clips), len(task.classes))
 
 

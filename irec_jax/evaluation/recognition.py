@@ -96,8 +96,9 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
     - ``SPLIT_ids``, ``SPLIT_songs`` and ``SPLIT_contradictory``, each (N,);
     - ``SPLIT_labels``, bool (N, K);
     - ``SPLIT_scores``, the mean window probabilities, float32 (N, K);
-    - ``SPLIT_windows``, the window probabilities of all clips, float32 (W, K);
-    - ``SPLIT_num_windows``, the number of windows of each clip, (N,).
+    - ``SPLIT_windows``, the probabilities of all windows that count towards the clip scores (see
+      `evaluation.max_decay_db`), clip by clip, float32 (W, K);
+    - ``SPLIT_num_windows``, the number of these windows of each clip, (N,).
     """
     arrays = {"classes": np.array(next(iter(splits.values())).classes, str)}
     for name, predictions in splits.items():

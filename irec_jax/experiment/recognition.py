@@ -166,6 +166,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         return over_time | {
             "classes": list(self.dataset.classes),
             "aggregation": config.aggregation,
+            "max_decay_db": config.get("max_decay_db"),
             "thresholds": {"fixed": fixed},
         }
 

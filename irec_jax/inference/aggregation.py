@@ -103,6 +103,8 @@ AGGREGATIONS = {
     "max": Aggregation(maximum, 0.50, _grid(0.02, 0.98)),
     "top": Aggregation(top, 0.50, _grid(0.02, 0.98)),
 }
+#: Windows softer than the loudest window of a clip by more than this value in dB count as silent.
+AUDIBLE_RANGE_DB = 60.0
 #: Aggregations whose thresholds also apply to the probabilities of single windows.
 ABSOLUTE = ("max", "top")
 
@@ -121,26 +123,30 @@ def get(name: str, threshold: float | None = None) -> Aggregation:
     return dataclasses.replace(aggregation, threshold=float(threshold))
 
 
-def is_decay(
+def counting_windows(
     levels_db: Float[np.ndarray, " windows"], *, num_before: int, max_decay_db: float | None
 ) -> Bool[np.ndarray, " windows"]:
-    """Return which windows contain the decay of an earlier sound.
+    """Return which windows count towards the clip scores.
 
-    A decaying sound says little about its instrument: without their attacks, the notes of a guitar
-    resemble those of a piano. A window counts as a decay if its level is more than `max_decay_db`
-    below that of one of the `num_before` windows before it. The first window never does.
+    A window in which an earlier sound decays says little about the instrument: without its attack,
+    a note of a guitar resembles one of a piano. Such a window does not count; nor does silence.
 
     Args:
         levels_db: level of each window in dB; the reference is arbitrary.
         num_before: number of earlier windows that a window is compared with.
-        max_decay_db: largest decrease in level, in dB, of a window that does not count as a decay;
-            None if no window does.
+        max_decay_db: a sound decays in a window that is softer than one of these earlier windows by
+            more than this value in dB; None if all windows count.
+
+    Returns:
+        True for the windows that count; the loudest window always does.
     """
+    levels_db = np.asarray(levels_db, np.float64)
     if max_decay_db is None:
-        return np.zeros(len(levels_db), bool)
-    padded = np.pad(np.asarray(levels_db, np.float64), (num_before, 0), constant_values=-np.inf)
+        return np.ones(len(levels_db), bool)
+    padded = np.pad(levels_db, (num_before, 0), constant_values=-np.inf)
     loudest_db = np.lib.stride_tricks.sliding_window_view(padded, num_before + 1).max(axis=1)
-    return levels_db < loudest_db - max_decay_db
+    is_audible = levels_db >= levels_db.max() - AUDIBLE_RANGE_DB
+    return is_audible & (levels_db >= loudest_db - max_decay_db)
 
 
 def activity(

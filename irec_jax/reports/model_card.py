@@ -61,7 +61,7 @@ def _classes(system: Mapping[str, Any]) -> list[str]:
 def _network(system: Mapping[str, Any], num_parameters: int, num_bytes: int) -> list[str]:
     config, thresholds = system["config"], system["thresholds"]
     score = f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"
-    if (max_decay_db := config.get("evaluation", {}).get("max_decay_db")) is not None:
+    if max_decay_db := system.get("max_decay_db"):
         score += f", without those in which a sound decays by more than {max_decay_db:g} dB"
     rows = [
         ("audio", f"mono, {system['sample_rate_hz']:,} Hz, windows of {system['window_s']:g} s"),

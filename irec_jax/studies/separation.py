@@ -40,7 +40,7 @@ _CHOICES = {
 _EPOCHS = ("training.num_epochs", "training.patience")
 _STEPS = ("training.min_steps_per_epoch", "training.max_steps_per_epoch")
 _MOMENTUM = {"model.momentum": "0.9"}
-#: Settings for `--quick`, which takes about an hour on two cores; a training step takes about 0.9 s
+#: Settings for `--quick`, which takes about an hour on two cores; a training step takes 1 to 2 s
 #: for the U-Net and 0.06 s per clip for the CNN. With so few steps, the CNN needs a higher learning
 #: rate, and the batch statistics need a lower momentum to keep up with the parameters.
 _QUICK = {

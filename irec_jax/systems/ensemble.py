@@ -58,6 +58,10 @@ class Ensemble:
         A file is decoded once for each sample rate that the systems use.
         """
         thresholds = self.class_thresholds(threshold)
+        # In each group, the first system determines which windows count.
+        limits = {
+            name: self.systems[names[0]].max_decay_db for names in self.groups for name in names
+        }
         clips: dict[int, Clip] = {}
         windows: dict[str, WindowScores] = {}
         for i, (name, system) in enumerate(self.systems.items()):
@@ -65,6 +69,7 @@ class Ensemble:
             if rate_hz not in clips:
                 clips[rate_hz] = system.read(source, sample_rate_hz)
             report = functools.partial(self._report, progress, i) if progress else None
+            system = dataclasses.replace(system, max_decay_db=limits[name])
             windows[name] = system.predict_windows(clips[rate_hz], report)
         results = []
         for names, values in zip(self.groups, thresholds, strict=True):

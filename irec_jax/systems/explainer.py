@@ -166,7 +166,7 @@ class Explainer:
         spectrogram, *maps = self._accumulate(clip, chosen, halves[1])
         if at_s is None:
             scores = result.window_scores[:, recogniser.task.classes.index(chosen[0])]
-            at_s = float(result.times_s[scores.argmax()])
+            at_s = float(result.times_s[np.where(windows.counts, scores, -1).argmax()])
         return Explanation(
             recognized=result,
             spectrogram=spectrogram,

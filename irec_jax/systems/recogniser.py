@@ -53,8 +53,8 @@ class Recogniser:
         thresholds: name -> threshold, a single number or one per class.
         name: name of the config.
         dataset: `name`, `version`, `config` and `rendered` of the training data; empty if unknown.
-        max_decay_db: windows that are softer than one of the windows before them by more than this
-            value are left out of the clip scores (`aggregation.is_decay`); None to use all windows.
+        max_decay_db: windows in which an earlier sound decays by more than this value in dB do not
+            count towards the clip scores (`aggregation.counting_windows`); None: all windows count.
     """
 
     task: Recognition
@@ -111,7 +111,7 @@ class Recogniser:
             times_s=self._times_s(num_samples, len(probabilities)),
             probabilities=probabilities,
             audible=levels_db > (np.inf if clip.nothing else SILENCE_DB),
-            decays=aggregation.is_decay(
+            counts=aggregation.counting_windows(
                 levels_db,
                 num_before=self.task.window_samples // self.hop_samples,
                 max_decay_db=self.max_decay_db,
@@ -143,7 +143,7 @@ class Recogniser:
     ) -> Recognized:
         """Return the labels and scores of a clip, given the probabilities of its windows."""
         classes, probabilities, audible = self.task.classes, windows.probabilities, windows.audible
-        scores = aggregation.get(self.aggregation)([probabilities[~windows.decays]])[0]
+        scores = aggregation.get(self.aggregation)([probabilities[windows.counts]])[0]
         is_on = np.zeros(len(scores), bool) if windows.nothing else scores >= thresholds
         return Recognized(
             source=name,
@@ -315,7 +315,7 @@ def create_recogniser(
         thresholds=system["thresholds"],
         name=system["name"],
         dataset=system.get("dataset") or {},
-        max_decay_db=system["config"].get("evaluation", {}).get("max_decay_db"),
+        max_decay_db=system.get("max_decay_db"),
     )
 
 
@@ -337,6 +337,9 @@ def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
         aggregation.get(system["aggregation"])
         for threshold in system["thresholds"].values():
             np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
+        max_decay_db = system.get("max_decay_db")
+        if max_decay_db is not None and not 0 < max_decay_db < np.inf:
+            raise ValueError(f"max_decay_db is {max_decay_db}, expected a positive number")
     return system, task
 
 

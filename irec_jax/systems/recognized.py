@@ -83,8 +83,7 @@ class WindowScores(NamedTuple):
         times_s: (W,) window centres in seconds.
         probabilities: (W, K) probability of each class.
         audible: (W,) whether each window is audible.
-        decays: (W,) whether each window contains the decay of an earlier sound; such windows do not
-            count for the clip scores.
+        counts: (W,) whether each window counts towards the clip scores.
         duration_s: length of the clip in seconds.
         nothing: reason why there is nothing to recognise, such as 'silent'; usually empty.
         notes: other remarks for the user.
@@ -93,7 +92,7 @@ class WindowScores(NamedTuple):
     times_s: Float[np.ndarray, " windows"]
     probabilities: Float[np.ndarray, "windows classes"]
     audible: Bool[np.ndarray, " windows"]
-    decays: Bool[np.ndarray, " windows"]
+    counts: Bool[np.ndarray, " windows"]
     duration_s: float
     nothing: str = ""
     notes: tuple[str, ...] = ()

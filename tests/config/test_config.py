@@ -199,6 +199,7 @@ def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, messa
         ("data.hop_s", 0.5, ["0", "0.0", "None"]),
         ("data.soundfont", "piano.sf2", ["", "none"]),
         ("data.stored", "12", ["", "none"]),
+        ("evaluation.max_decay_db", 2.0, ["0", "none"]),
         ("evaluation.threshold", 0.25, ["0.0", "none"]),
         ("optimizer.clip_norm", 2.0, ["0", "None"]),
         ("optimizer.schedule.name", "cosine_decay_schedule", ["", "none"]),

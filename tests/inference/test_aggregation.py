@@ -61,11 +61,19 @@ def test_decays_are_softer_than_one_of_the_windows_before_them():
     levels_db = np.array([-20.0, -10, -11, -13, -16, -17, -15, -30, -13])
     loudest_db = [-20.0, -10, -10, -10, -11, -13, -15, -15, -13]  # with the two windows before
     for max_decay_db in (0, 2.5, 20):
-        decays = aggregation.is_decay(levels_db, num_before=2, max_decay_db=max_decay_db)
-        assert decays.tolist() == (levels_db < np.array(loudest_db) - max_decay_db).tolist()
-    assert not aggregation.is_decay(levels_db, num_before=2, max_decay_db=None).any()
-    single = aggregation.is_decay(levels_db[:1], num_before=2, max_decay_db=0)
-    assert single.tolist() == [False]
+        counts = aggregation.counting_windows(levels_db, num_before=2, max_decay_db=max_decay_db)
+        assert counts.tolist() == (levels_db >= np.array(loudest_db) - max_decay_db).tolist()
+    assert aggregation.counting_windows(levels_db, num_before=2, max_decay_db=None).all()
+    single = aggregation.counting_windows(levels_db[:1], num_before=2, max_decay_db=2)
+    assert single.tolist() == [True]
+
+
+def test_silence_does_not_count_however_long_it_is():
+    levels_db = np.array([-120.0, -120, -30, -20, -30, *[-120] * 20])
+    counts = aggregation.counting_windows(levels_db, num_before=3, max_decay_db=2)
+    assert np.flatnonzero(counts).tolist() == [2, 3]
+    silent = aggregation.counting_windows(np.full(4, -120.0), num_before=3, max_decay_db=2)
+    assert silent.all()
 
 
 def test_activity_is_s2_of_a_sliding_context():

@@ -68,6 +68,25 @@ def test_probabilities_of_systems_with_the_same_classes_are_averaged_on_the_fine
     assert result.thresholds == a.thresholds and list(result.scores) == ["pia", "vio"]
 
 
+def test_the_first_system_determines_which_windows_count():
+    ensemble = irec_jax.load_recogniser(["a", "b"])
+    song = np.exp(-np.arange(16_000) / 4000) * np.random.default_rng(0).normal(size=16_000)
+    results = {}
+    for name in ("neither", "a", "b"):
+        systems = {
+            key: dataclasses.replace(
+                system, aggregation="s1", max_decay_db=1.0 if key == name else None
+            )
+            for key, system in ensemble.systems.items()
+        }
+        changed = dataclasses.replace(ensemble, systems=systems)
+        results[name] = changed.recognize(0.1 * song, sample_rate_hz=8000)
+    assert results["b"].scores == results["neither"].scores
+    first = results["a"].window_scores[0]  # the noise only decays
+    np.testing.assert_allclose([*results["a"].scores.values()], first, rtol=1e-6)
+    assert results["a"].scores != results["neither"].scores
+
+
 def test_label_sets_of_systems_with_different_classes_are_united():
     a, c = scores_of("a"), scores_of("c")
     result = irec_jax.recognize("song.wav", workdir=["c", "a"])
@@ -119,7 +138,7 @@ def test_systems_that_hear_nothing_are_left_out_of_the_average_unless_all_do():
         times_s,
         probabilities,
         audible=np.ones(2, bool),
-        decays=np.zeros(2, bool),
+        counts=np.ones(2, bool),
         duration_s=2.0,
         notes=("damaged",),
     )
