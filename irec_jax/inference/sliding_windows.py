@@ -8,7 +8,7 @@ the length of the clip.
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
@@ -125,7 +125,9 @@ def sliding_windows(
         yield rest[-window_samples:]
 
 
-def levels_db(batch: Batch, first: int = 0, num_samples: int | None = None) -> list[float]:
+def levels_db(
+    batch: Mapping[str, np.ndarray], first: int = 0, num_samples: int | None = None
+) -> list[float]:
     """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
 
     Args:
