@@ -130,6 +130,8 @@ def levels_db(
 ) -> list[float]:
     """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
 
+    For int16 audio, the levels are higher by 20 log10(32768).
+
     Args:
         batch: a batch of windows.
         first: index of the first sample to measure in each window.

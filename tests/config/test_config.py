@@ -219,6 +219,15 @@ def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
         assert differences(configs.flatten(config), original) == []
 
 
+def test_the_papers_separators_are_trained_without_our_augmentation_and_average():
+    for text, pitch in (("paper", 4.0), ("ablation=base", 0.0), ("ablation=augmented", 4.0)):
+        config = load(f"configs/ligtenberg_unet.py:{text}")
+        assert (config.augment.pitch_semitones, config.augment.gain_db) == (pitch, 0.0)
+        assert config.data.remix == 0.0 and config.training.ema_decay is None
+    default = load("configs/ligtenberg_unet.py")
+    assert default.training.ema_decay and default.augment.gain_db and default.data.remix
+
+
 def test_the_validation_split_of_han_is_by_song_or_random_over_clips():
     assert load().data.split_validation == "song"
     config = load(f"{HAN}:split_validation=random")
