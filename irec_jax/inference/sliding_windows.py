@@ -126,7 +126,9 @@ def sliding_windows(
 
 
 def levels_db(
-    batch: Mapping[str, np.ndarray], first: int = 0, num_samples: int | None = None
+    batch: Mapping[str, Shaped[np.ndarray, "windows ..."]],
+    first: int = 0,
+    num_samples: int | None = None,
 ) -> list[float]:
     """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
 
