@@ -325,9 +325,9 @@ def evaluation(**settings) -> dict:
       `top`.
     - `threshold`: minimum score of a detected class (None: the aggregation's default; see
       `irec_jax.inference.aggregation`).
-    - `max_decay_db`: windows in which an earlier sound decays do not count towards the clip scores.
-      They are softer, by more than this value in dB, than one of the earlier windows that overlap
-      or adjoin them. Silent windows do not count, either (None: all windows count).
+    - `max_decay_db`: leave each window out of the clip scores that is softer, by more than this
+      value in dB, than an earlier window that overlaps or adjoins it, because an earlier sound
+      decays there. Silent windows are left out, too (None: use all windows).
     - `num_bootstrap`: number of times the songs are resampled for the confidence intervals.
     - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
       clips.

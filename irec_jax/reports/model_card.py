@@ -62,7 +62,7 @@ def _network(system: Mapping[str, Any], num_parameters: int, num_bytes: int) -> 
     config, thresholds = system["config"], system["thresholds"]
     score = f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"
     if max_decay_db := system.get("max_decay_db"):
-        score += f", without those in which a sound decays by more than {max_decay_db:g} dB"
+        score += f", without silence and decays (more than {max_decay_db:g} dB softer than before)"
     rows = [
         ("audio", f"mono, {system['sample_rate_hz']:,} Hz, windows of {system['window_s']:g} s"),
         ("front end", _settings(system["frontend"])),
