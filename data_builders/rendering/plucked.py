@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from data_builders.rendering import seeding
 from data_builders.rendering.score import Note, Part
-from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
+from data_builders.rendering.synth import SAMPLE_RATE_HZ, play_notes
 
 #: Frequency up to which a harmonic series has partials, and their maximum number.
 _MAX_HZ, _MAX_PARTIALS = 10_500.0, 48
@@ -40,13 +40,9 @@ class GuitarPlayer:
         # Part of the music, like all words of a key.
         rng = seeding.generator("plucked", part.instrument.name, notes)
         guitar = _draw_guitar(rng, steel=part.instrument.name == "steel guitar")
-        sound = np.zeros(num_samples, np.float32)
-        for note in part.notes:
-            start = round(note.onset_s * SAMPLE_RATE_HZ)
-            if start < num_samples:
-                samples = _pluck(guitar, note, part, num_samples - start, rng)
-                sound[start : start + len(samples)] += samples
-        return sound[:, None] * gain_curve(part.swell, num_samples)
+        return play_notes(
+            part, num_samples, lambda note, remaining: _pluck(guitar, note, part, remaining, rng)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +144,8 @@ def _pluck(guitar: _Guitar, note: Note, part: Part, num_samples: int, rng: Gener
 
 def _frequency(note: Note, part: Part, num_samples: int) -> np.ndarray:
     """Return the frequency of a note relative to its pitch, (T,), which follows the bend."""
-    bend = np.array(part.bend or [(0.0, 0.0)])
     times_s = note.onset_s + np.arange(num_samples) / SAMPLE_RATE_HZ
-    return 2.0 ** (np.interp(times_s, bend[:, 0], bend[:, 1]) / 1200)
+    return 2.0 ** (part.bend_cents(times_s) / 1200)
 
 
 def _pluck_noise(guitar: _Guitar, num_samples: int, level: float, rng: Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.signal
 
 from data_builders.rendering.score import Note, Part
-from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
+from data_builders.rendering.synth import SAMPLE_RATE_HZ, play_notes
 from irec_jax import audio as audio_io
 from irec_jax.errors import UserError
 
@@ -86,13 +86,7 @@ class NotePlayer:
     def play(self, part: Part, num_samples: int) -> np.ndarray:
         """Render a part as float32 (num_samples, 1); see `synth.SoundFontPlayer.play`."""
         recordings = _recordings(self._folder / FOLDERS[part.instrument.name])
-        sound = np.zeros(num_samples, np.float32)
-        for note in part.notes:
-            start = round(note.onset_s * SAMPLE_RATE_HZ)
-            if start < num_samples:
-                samples = _play_note(recordings, note, part)[: num_samples - start]
-                sound[start : start + len(samples)] += samples
-        return sound[:, None] * gain_curve(part.swell, num_samples)
+        return play_notes(part, num_samples, lambda note, _: _play_note(recordings, note, part))
 
 
 def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarray:
@@ -122,9 +116,8 @@ def note_positions(
         start_s: time of the first sample in the piece.
         num_samples: length of the note in samples.
     """
-    bend = np.array(part.bend or [(0.0, 0.0)])
     times_s = start_s + np.arange(num_samples) / SAMPLE_RATE_HZ
-    cents = np.interp(times_s, bend[:, 0], bend[:, 1]) + part.tuning_cents
+    cents = part.bend_cents(times_s) + part.tuning_cents
     speed = 2.0 ** ((note.pitch - recorded + cents / 100.0) / 12.0)
     return np.cumsum(speed) - speed[0]
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
+import numpy as np
+
 from data_builders.rendering.instruments import Instrument
 
 
@@ -43,6 +45,11 @@ class Part:
     bend: tuple[tuple[float, float], ...] = ()
     swell: tuple[tuple[float, float], ...] = ()
     tuning_cents: float = 0.0
+
+    def bend_cents(self, times_s: np.ndarray) -> np.ndarray:
+        """Return the bend in cents at the given times, (T,), interpolated linearly."""
+        bend = np.array(self.bend or [(0.0, 0.0)])
+        return np.interp(times_s, bend[:, 0], bend[:, 1])
 
 
 def notes_between(notes: list[BeatNote], first: float, end: float) -> list[BeatNote]:

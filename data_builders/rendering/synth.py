@@ -5,13 +5,13 @@ import importlib.util
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_builders.rendering.instruments import Instrument
-from data_builders.rendering.score import Part
+from data_builders.rendering.score import Note, Part
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 
@@ -162,6 +162,24 @@ def _events(part: Part) -> list:
         value = 8192 + round(8191 * np.clip(cents / (100 * _BEND_RANGE_SEMITONES), -1, 1))
         events.append((round(time_s * SAMPLE_RATE_HZ), 1, "pitchbend", (int(value),)))
     return sorted(events, key=lambda event: event[:2])
+
+
+def play_notes(part: Part, num_samples: int, play: Callable[[Note, int], np.ndarray]) -> np.ndarray:
+    """Render a part note by note, as float32 (num_samples, 1) at 44.1 kHz.
+
+    Args:
+        part: the part to render; notes that begin after ``num_samples`` are left out.
+        num_samples: output length in samples.
+        play: function that returns the samples (T,) of a note, given the note and the number of
+            samples that remain from its onset; further samples are ignored.
+    """
+    sound = np.zeros(num_samples, np.float32)
+    for note in part.notes:
+        start = round(note.onset_s * SAMPLE_RATE_HZ)
+        if start < num_samples:
+            samples = play(note, num_samples - start)[: num_samples - start]
+            sound[start : start + len(samples)] += samples
+    return sound[:, None] * gain_curve(part.swell, num_samples)
 
 
 def gain_curve(swell: Sequence[tuple[float, float]], num_samples: int) -> np.ndarray:
