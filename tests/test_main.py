@@ -92,6 +92,7 @@ def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys, monke
     assert set(report["baselines"]) == {"majority", "MFCC + logistic regression"}
     assert len(report["history"]) == 2
     page = (workdir / "report.md").read_text()
+    assert ("moving averages over training steps, decay 0.9." in page) == (name == "han")
     assert "rendered audio" in page and str(tmp_path) not in page.replace(str(workdir), "")
     for picture in re.findall(r"\]\(([^)]+\.png)\)", page):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")

@@ -203,6 +203,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             history=trained.progress.history,
             reported=published.RESULTS.get(self.name),
             settings=self.config.evaluation.to_dict(),
+            ema_decay=self.config.training.get("ema_decay"),
             debug=_is_debug_run(self.config.training),
         )
 

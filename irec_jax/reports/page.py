@@ -49,6 +49,13 @@ def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
     return [f"> **{warning} {recordings}** or any other recorded music."]
 
 
+def averaging_note(report: Mapping) -> str:
+    """Return a space and a sentence if the parameters were averaged; otherwise an empty text."""
+    if not (decay := report.get("ema_decay")):
+        return ""
+    return f" The parameters are exponential moving averages over training steps, decay {decay:g}."
+
+
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
     """Return a Markdown picture below an optional heading; empty if the picture was not drawn."""
     if name not in captions:

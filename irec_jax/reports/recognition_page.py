@@ -7,6 +7,7 @@ from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports import piece_tables
 from irec_jax.reports.page import (
     CLIP_SCORES,
+    averaging_note,
     debug_banner,
     measured_table,
     picture,
@@ -139,6 +140,7 @@ def _data_splits(report: Mapping) -> list[str]:
             "during the epoch, on validation windows after the epoch, and on test "
             f"{protocol['unit']} with exactly one label."
         )
+    text += averaging_note(report)
     if weighted := report.get("class_weights"):
         names = dict(zip(report["classes"], class_names(report["classes"]), strict=True))
         listed = (f"{escape(names[key])} {value:.2f}" for key, value in weighted["weights"].items())

@@ -28,6 +28,7 @@ def assemble(
     repeats: Mapping | None = None,
     class_weights: Mapping | None = None,
     settings: Mapping | None = None,
+    ema_decay: float | None = None,
     debug: bool = False,
 ) -> dict:
     """Return the complete report on a run.
@@ -50,6 +51,7 @@ def assemble(
         class_weights: class weights in the training loss, if any: their ``kind``, and the
             ``weights`` by class.
         settings: `evaluation` section of the config.
+        ema_decay: decay of the moving average of the parameters, if they were averaged.
         debug: whether the run was too short to learn anything; if so, the page starts with a
             warning.
 
@@ -64,7 +66,8 @@ def assemble(
         best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
     optional = dict(protocol=protocol, best_epoch=best_epoch, baselines=baselines)
     optional |= dict(history=history, reported=reported, repeats=repeats)
-    optional |= dict(class_weights=class_weights, settings=settings, debug=debug)
+    optional |= dict(class_weights=class_weights, settings=settings)
+    optional |= dict(ema_decay=ema_decay, debug=debug)
     return {
         "system": system,
         "dataset": dataset,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from irec_jax.evaluation.separation import SCORES
 from irec_jax.reports.page import (
+    averaging_note,
     debug_banner,
     measured_table,
     picture,
@@ -98,6 +99,7 @@ def _data_splits(report: Mapping) -> list[str]:
     text = f"Split: {protocol['description']}."
     if best := report.get("best_epoch"):
         text += f" The parameters of epoch {best['epoch']} were kept."
+    text += averaging_note(report)
     header = ["split", "tracks", "duration, min"]
     return ["## Data splits", measured_table(report, text, header, rows)]
 

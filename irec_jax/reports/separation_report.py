@@ -26,6 +26,7 @@ def assemble(
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
     settings: Mapping | None = None,
+    ema_decay: float | None = None,
     debug: bool = False,
 ) -> dict:
     """Return the complete report on a separator.
@@ -44,7 +45,8 @@ def assemble(
     For the other arguments, see `recognition_report.assemble`.
     """
     optional = dict(settings=settings, protocol=protocol, best_epoch=best_epoch, history=history)
-    optional |= dict(reported=None if rendered else reported, repeats=repeats, debug=debug)
+    optional |= dict(reported=None if rendered else reported, repeats=repeats)
+    optional |= dict(ema_decay=ema_decay, debug=debug)
     return {
         "system": system,
         "task": "separation",

@@ -285,6 +285,7 @@ def _report(evaluation, *, rendered, seed=0, repeats=None):
             post_fill="zero",
             batch_size=8,
         ),
+        ema_decay=None if rendered else 0.995,
     )
 
 
@@ -339,6 +340,10 @@ def test_page_shows_measured_and_published_scores(written):
     header = next(line for line in text.splitlines() if line.startswith("| system"))
     assert header.split(" | ")[-1].startswith(
         "published amplitude SDR, dB, on MUSDB18 test, 50 tracks"
+    )
+    assert (
+        "The parameters of epoch 1 were kept. The parameters are exponential moving averages over "
+        "training steps, decay 0.995." in text
     )
     assert "t(98) = 2.69, p = 0.008" in text and "raw, SI-SDR: 1" in text
     assert "(wrong start)" in text and "(silent target)" in text and "∞" in text
