@@ -13,6 +13,9 @@ from data_builders.rendering import demo
 from irec_jax import audio, cli
 from irec_jax.audio import decoding
 from irec_jax.cli.console import run_command
+from irec_jax.data.labelled_clips import Clips, peak
+from irec_jax.evaluation.predict import predict_split
+from irec_jax.inference import aggregation
 from irec_jax.systems import clip as clips
 from irec_jax.systems.recogniser import load_recogniser
 
@@ -142,6 +145,29 @@ def test_windows_in_which_a_sound_decays_do_not_count_for_the_scores(recogniser)
     every = dataclasses.replace(strict, max_decay_db=None).recognize(sound, sample_rate_hz=RATE_HZ)
     np.testing.assert_array_equal(every.window_scores, result.window_scores)
     assert not np.allclose([*every.scores.values()], expected, rtol=1e-5)
+
+
+def test_the_clips_of_a_dataset_are_scored_like_files(recogniser):
+    rate_hz = recogniser.sample_rate_hz
+    sound = audio.resample(music(4.0)[:, None], RATE_HZ, rate_hz)[:, 0]
+    sound = audio.to_int16(sound * np.exp(-np.arange(len(sound)) / rate_hz))
+    strict = dataclasses.replace(recogniser, aggregation="s1", max_decay_db=1.0)
+    result = strict.recognize(sound, sample_rate_hz=rate_hz)
+    dataset = Clips(
+        ids=np.array(["a"]),
+        songs=np.array(["a"]),
+        labels=np.zeros((1, 2), np.float32),
+        num_samples=np.array([len(sound)]),
+        contradictory=np.zeros(1, bool),
+        read=lambda i: (sound, peak(sound)),
+    )
+    hop = dict(hop_samples=recogniser.hop_samples, max_decay_db=1.0)
+    (windows,) = predict_split(
+        recogniser.task, recogniser.predict, dataset, batch_size=8, label="", **hop
+    )
+    assert 0 < len(windows) < len(result.times_s)
+    scores = aggregation.get("s1")([windows])[0]
+    np.testing.assert_allclose([*result.scores.values()], scores, rtol=1e-5)
 
 
 def clip_notes(samples, rate_hz):
