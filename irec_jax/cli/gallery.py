@@ -18,13 +18,16 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec gallery",
         description="Draw training clips of every class in a dataset as the images that a network "
-        "is trained on: stacked images and recurrence plots (Goel), or log-mel spectrograms.",
+        "is trained on: stacked images and recurrence plots (Goel), log-mel spectrograms, or "
+        "spectrograms in dB (Ligtenberg).",
     )
     parser.add_argument(
         "--dataset", default="gm_irmas", help="dataset of labelled clips (default: gm_irmas)"
     )
     parser.add_argument(
-        "--image", default="stacked", help="stacked (default), recurrence or log_mel"
+        "--image",
+        default="stacked",
+        help="stacked (default), recurrence, log_mel or spectrogram_db",
     )
     parser.add_argument("--classes", metavar="A,B", help="classes to draw, in this order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")

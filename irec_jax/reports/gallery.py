@@ -79,7 +79,7 @@ def draw(
     Args:
         settings: dataset `name` and options, as in the `data` section of the config; `dir` and
             `manual_dir` are optional.
-        image: 'stacked', 'recurrence' or 'log_mel'.
+        image: 'stacked', 'recurrence', 'log_mel' or 'spectrogram_db'.
         classes: names or codes of the classes to draw, in this order; empty for all classes that
             have clips.
         num_per_class: clips per class, from different songs if possible.
@@ -203,11 +203,37 @@ def _log_mel(rate_hz: int) -> _Kind:
     )
 
 
+def _spectrogram_db(rate_hz: int) -> _Kind:
+    hop_length = round(rate_hz / 42)
+    frontend = frontends.create(
+        "spectrogram_db",
+        frame_length=2 ** round(math.log2(rate_hz / 11)),  # 4,096 at 44.1 kHz, as in the paper
+        hop_length=hop_length,
+        num_bins=2 ** (round(math.log2(rate_hz / 11)) - 1),
+        num_frames=math.ceil(round(EXCERPT_S * rate_hz) / hop_length),
+    )
+    nyquist_khz = rate_hz / 2e3
+    marks_khz = [khz for khz in (2, 5, 10, 15, 20) if khz < 0.95 * nyquist_khz]
+    silence = frontend.floor_db / frontend.scale_db
+    return _Kind(
+        frontend=frontend,
+        extents=((0, EXCERPT_S, 0, nyquist_khz),),
+        x_label="time (s)",
+        y_label="frequency (kHz)",
+        y_ticks={khz: f"{khz}" for khz in marks_khz},
+        how_to_read="Power at each frequency over time. A tone appears as a ladder of harmonics.",
+        colours="magma",
+        bar_ticks={silence: "silence"} | {db / frontend.scale_db: f"{db}" for db in (-50, 0, 50)},
+        bar_label="power (dB)",
+    )
+
+
 #: For each kind of image, the title of its gallery and the function that creates its `_Kind`.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),
     "log_mel": ("Log-mel spectrograms", _log_mel),
+    "spectrogram_db": ("Spectrograms in dB", _spectrogram_db),
 }
 
 

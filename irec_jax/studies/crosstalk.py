@@ -24,7 +24,7 @@ import argparse
 import dataclasses
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,25 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 s")
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
+    rendered = is_rendered(arguments.dataset)
     # The paper uses the four PHENICX pieces without splitting them.
-    split = arguments.split or ("test" if is_rendered(arguments.dataset) else "all")
-    dataset, indices = _load(arguments, split)
+    split = arguments.split or ("test" if rendered else "all")
+    sums_players = arguments.sum_players
+    if sums_players is None:
+        sums_players = not rendered and arguments.layout == "phenicx"
+    dataset, indices = _load(arguments, split, sums_players=sums_players)
     options = {name: getattr(arguments, name) for name in ("max_s", "decay_s", "seed")}
     described = {name: repr(SETTINGS.get(name, name)) for name in methods}
     settings = {"dataset": dataset.full_name, **options, "methods": described}
+    if sums_players:
+        settings["sum_players"] = True
     study = runs.Study(arguments, settings)
-    pieces = _study_pieces(dataset, indices, study.workdir / "pieces", methods=methods, **options)
+
+    def read(index: int) -> Piece:
+        return sum_players(dataset[index]) if sums_players else dataset[index]
+
+    names = {index: dataset.names[index] for index in indices}
+    pieces = _study_pieces(names, read, study.workdir / "pieces", methods=methods, **options)
     if not pieces:
         raise UserError(
             f"{dataset.full_name}: has no dry tracks to compare with; choose another --dataset"
@@ -109,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     picture, restarts = f"example-{stem}.png", f"restarts-{stem}.png"
     figures, drawn = {}, {name: (study.workdir / name).exists() for name in (picture, restarts)}
     if not all(drawn.values()):
-        example = dataset[first]
+        example = read(first)
         if not drawn[picture]:
             figures[picture] = draw_example(example, methods=methods, **options)
         if not drawn[restarts]:
@@ -119,21 +130,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _study_pieces(
-    dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
+    names: Mapping[int, str], read: Callable[[int], Piece], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces at the given indices, by piece name.
+    """Return the scores of pieces by name.
 
-    The options are passed to `study_piece`. The scores are cached in the folder, one file per
-    piece. Pieces without dry tracks are skipped.
+    The scores are cached in the folder, one file per piece. Pieces without dry tracks are skipped.
+
+    Args:
+        names: names of the pieces by index.
+        read: function that returns the piece with an index.
+        folder: folder for the scores.
+        options: passed to `study_piece`.
     """
     began, num_done, scores = time.monotonic(), 0, {}
-    for num_left, index in zip(reversed(range(len(indices))), indices, strict=True):
-        name = dataset.names[index]
+    for num_left, (index, name) in zip(reversed(range(len(names))), names.items(), strict=True):
         file = folder / f"{name.replace('/', '_')}.json"
         if file.exists():
             scores[name] = read_json(file)
             continue
-        piece = dataset[index]
+        piece = read(index)
         if piece.stems is None:
             print(f"{name}: skipped, because its tracks are not dry", flush=True)
             continue
@@ -310,7 +325,21 @@ def simulate(
     return np.asarray(spots), np.asarray(own), np.asarray(mixing, np.float64)
 
 
-def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]:
+def sum_players(piece: Piece) -> Piece:
+    """Return a piece with one dry track per instrument, the sum of the tracks of its players."""
+    names = tuple(dict.fromkeys(piece.instruments))
+    stems = piece.stems
+    if stems is not None:
+        players = np.array(piece.instruments)
+        stems = np.stack([stems[players == name].sum(axis=0) for name in names])
+    return dataclasses.replace(
+        piece, tracks=names, instruments=names, stems=stems, spots=None, mixing=None
+    )
+
+
+def _load(
+    arguments: argparse.Namespace, split: str, *, sums_players: bool
+) -> tuple[Pieces, list[int]]:
     """Return the dataset and the indices of the pieces with enough tracks."""
     rendered = is_rendered(arguments.dataset)
     options = {
@@ -318,11 +347,17 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
     }
     options |= {name: getattr(arguments, name) for name in ("data_dir", "manual_dir", "format")}
     dataset = load_pieces(arguments.dataset, split, **options)
-    indices = [i for i, num in enumerate(dataset.num_tracks) if num >= arguments.min_tracks]
+    num_tracks = dataset.num_tracks
+    if sums_players:
+        num_tracks = [len(set(instruments)) for instruments in dataset.instruments]
+    least = arguments.min_tracks
+    if least is None:
+        least = 9 if rendered else 2
+    indices = [i for i, num in enumerate(num_tracks) if num >= least]
     if not indices:
         raise UserError(
-            f"--min-tracks {arguments.min_tracks}: no piece of {dataset.full_name} {split} has "
-            f"that many; choose at most {max(dataset.num_tracks)}"
+            f"--min-tracks {least}: no piece of {dataset.full_name} {split} has that many; choose "
+            f"at most {max(num_tracks)}"
         )
     return dataset, indices
 

@@ -82,7 +82,17 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", help="folder with prepared datasets (default: the TFDS folder)")
     add("--manual-dir", help="folder with manually downloaded files")
     add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
-    add("--min-tracks", type=int, default=9, help="skip pieces with fewer tracks (default: 9)")
+    add(
+        "--sum-players",
+        action=argparse.BooleanOptionalAction,
+        help="sum the tracks of each instrument, so that a piece has one track per instrument, as "
+        "in the paper (default: only for phenicx, which has one track per player)",
+    )
+    add(
+        "--min-tracks",
+        type=int,
+        help="skip pieces with fewer tracks (default: 9, or 2 for multitrack)",
+    )
     add(
         "--max-s",
         type=float,
@@ -148,7 +158,12 @@ def _add_separation(parser: argparse.ArgumentParser) -> None:
         help="official, or validation to test on the validation tracks if there are no test tracks",
     )
     add("--separator", default="", metavar="DIR", help="use the trained separator in this workdir")
-    add("--output", default="attenuation", help="separator output: attenuation, direct or mask")
+    add(
+        "--output",
+        default="attenuation",
+        help="separator output: attenuation, direct or mask; or paper for Ligtenberg's own "
+        "training and evaluation, with direct output (375 epochs without --quick)",
+    )
     add(
         "--listen",
         default="features",

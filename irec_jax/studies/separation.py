@@ -1,4 +1,4 @@
-"""Separation before recognition: table 4.2 and figures 4.1 to 4.6 of Ligtenberg (2022).
+"""Separation before recognition: tables 4.1 and 4.2 and figures 4.1 to 4.5 of Ligtenberg (2022).
 
 A U-Net removes drums and bass from music. Three classifiers are trained with the same budget on the
 same clips: `base` on the original audio, `raw` on separated audio, and `post` on separated audio
@@ -34,7 +34,7 @@ _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _CHOICES = {
     "stems": ("gm_musdb", "musdb18"),
     "stems_split": ("official", "validation"),
-    "output": ("attenuation", "direct", "mask"),
+    "output": ("attenuation", "direct", "mask", "paper"),
     "listen": ("features", "audio"),
 }
 _EPOCHS = ("training.num_epochs", "training.patience")
@@ -103,7 +103,8 @@ def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run
         ablation: key of `separation_ablation.ABLATIONS`; empty for the study's separator.
     """
     budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
-    choice = f"ablation={ablation}" if ablation else f"output={arguments.output}"
+    choice = "paper" if arguments.output == "paper" else f"output={arguments.output}"
+    choice = f"ablation={ablation}" if ablation else choice
     config = f"{_UNET}:dataset={arguments.stems},{choice}"
     overrides = {
         "data.dir": arguments.data_dir,

@@ -102,6 +102,29 @@ def test_selected_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
     assert f"](example-{examples[0]}.png)" in (workdir / "report.md").read_text()
 
 
+def test_players_of_an_instrument_are_summed(studied, tmp_path, monkeypatch):
+    result = json.loads(next((studied / "pieces").iterdir()).read_text())
+    pieces, png = [], next(studied.glob("example-*.png")).read_bytes()
+    monkeypatch.setattr(study, "study_piece", lambda piece, **k: pieces.append(piece) or result)
+    monkeypatch.setattr(study, "draw_example", lambda piece, **k: None)
+    monkeypatch.setattr(study, "draw_restarts", lambda piece, **k: None)
+    monkeypatch.setattr(writing, "encode", lambda figure, file_format, **_: png)
+    words = ["--min-tracks=2", "--methods=aligned,source,wiener,aligned_mmse"]
+    assert study_tiny(tmp_path / "players", *words) == 0
+    players = {piece.name: piece for piece in pieces}
+    assert any(len(set(piece.instruments)) < len(piece.tracks) for piece in pieces)
+    pieces.clear()
+    assert study_tiny(tmp_path / "sums", *words, "--sum-players") == 0
+    for piece in pieces:
+        before = players[piece.name]
+        assert piece.tracks == piece.instruments == tuple(dict.fromkeys(before.instruments))
+        for name, stem in zip(piece.tracks, piece.stems, strict=True):
+            members = [j for j, own in enumerate(before.instruments) if own == name]
+            np.testing.assert_allclose(stem, before.stems[members].sum(axis=0), atol=1e-6)
+    assert "tracks of each instrument are summed" in (tmp_path / "sums/report.md").read_text()
+    assert "are summed" not in (tmp_path / "players/report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "split"),
     [

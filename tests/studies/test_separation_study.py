@@ -286,6 +286,20 @@ def test_every_run_has_its_own_config(words, fake_runs):
         assert resolved["ablation-dilation"]["model.dilations"] == [2] * 6
 
 
+def test_the_separator_of_the_paper_is_trained_and_evaluated_as_in_the_paper():
+    arguments = parsed("--stems=musdb18", "--output=paper")
+    run = separation.separator_run(arguments)
+    assert run.config == "configs/ligtenberg_unet.py:dataset=musdb18,paper"
+    settings = config.flatten(runs.resolve(run))
+    assert settings["training.num_epochs"] == 375 and settings["model.output"] == "direct"
+    assert settings["evaluation.windows"] == "side_by_side"
+    assert settings["model.kernel_init"] == "truncated_normal"
+    quick = separation.separator_run(parsed("--output=paper", "--quick"))
+    brief = config.flatten(runs.resolve(quick))
+    assert brief["training.num_epochs"] == 10
+    assert brief["model.kernel_init"] == "truncated_normal"
+
+
 def make_comparison(**intervals):
     systems = {"base": {}}
     for name, interval in intervals.items():
@@ -320,7 +334,10 @@ def test_verdict_is_followed_by_the_numbers(raw, post, expected):
     ("words", "message"),
     [
         (["--stems=musdb"], "--stems musdb: unknown; choose from gm_musdb and musdb18"),
-        (["--output=masks"], "--output masks: unknown; choose from attenuation, direct and mask"),
+        (
+            ["--output=masks"],
+            "--output masks: unknown; choose from attenuation, direct, mask and paper",
+        ),
         (["--listen=both"], "--listen both: unknown; choose from features and audio"),
         (["--stems-path=x"], "--stems-path: only applies to musdb18"),
         (["--dataset=folder"], "--dataset folder: unknown; choose from gm_irmas and irmas"),
