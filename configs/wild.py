@@ -18,18 +18,21 @@ Arguments:
 from ml_collections import config_dict
 
 from configs import common
+from irec_jax.errors import UserError
 
 WINDOW_S = 3.0
+#: Default sound library and size of gm_wild.
+SOUNDS, SIZE = "timgm", "small"
 
 
 def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(
         text,
         dataset="gm_wild",
-        sounds="timgm",
+        sounds=SOUNDS,
         validation_sounds=str,
         test_sounds=str,
-        size="small",
+        size=SIZE,
     )
     config = config_dict.ConfigDict()
     config.task = "recognition"
@@ -39,6 +42,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     if args.dataset == "gm_wild":
         for name in ("sounds", "validation_sounds", "test_sounds", "size"):
             config.data[name] = args[name] or ""
+    elif args.sounds != SOUNDS or args.validation_sounds or args.test_sounds or args.size != SIZE:
+        raise UserError(
+            f"dataset={args.dataset}: sounds, validation_sounds, test_sounds and size apply only "
+            "to gm_wild; omit them"
+        )
     # A hop of 33 ms still resolves attacks, at two thirds of the cost of configs/han.py. The
     # network uses levels relative to the maximum, so the offset only keeps the logarithm of silence
     # finite.

@@ -57,7 +57,7 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
 
 def check_writable(path: Path) -> None:
     """Raise UserError unless a local file can be created; its folders need not exist yet."""
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    existing = next(parent for parent in path.absolute().parents if os.path.exists(parent))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
@@ -135,7 +135,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         return
     guarded = path
     path = Path(os.path.realpath(path))  # to replace the target of a link, not the link itself
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{path}: is not a regular file; choose another one")
     # The name is shortened to stay within file system limits.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")

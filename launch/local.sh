@@ -3,7 +3,7 @@
 #
 #   launch/local.sh 2 --config=configs/han.py:debug --workdir=runs/two
 #
-# Process i uses GPU i. Having fewer GPUs than processes is an error; without GPUs, the processes run
+# Process i uses GPU i, or the i-th GPU of CUDA_VISIBLE_DEVICES. Having fewer GPUs than processes is an error; without GPUs, the processes run
 # on the CPU. The output of process 0 is shown; the other processes write to temporary files. If a
 # process fails, all are stopped, and the last lines of these files are shown. SIGTERM is forwarded
 # to all processes, which save a checkpoint and exit with status 75, as does this script.
@@ -16,10 +16,13 @@ fi
 count=$1
 shift
 
-gpus=0
-if command -v nvidia-smi >/dev/null 2>&1; then
-    gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+devices=()
+if [[ -n "${CUDA_VISIBLE_DEVICES+set}" ]]; then
+    IFS=, read -ra devices <<<"$CUDA_VISIBLE_DEVICES"
+elif command -v nvidia-smi >/dev/null 2>&1; then
+    mapfile -t devices < <(nvidia-smi --list-gpus 2>/dev/null | awk '{print NR - 1}')
 fi
+gpus=${#devices[@]}
 if ((gpus > 0 && gpus < count)) && [[ "${JAX_PLATFORMS:-}" != cpu ]]; then
     echo "N=$count: more processes than GPUs ($gpus); start at most $gpus, or set JAX_PLATFORMS=cpu" >&2
     exit 1
@@ -47,7 +50,7 @@ trap 'terminated=yes; kill -TERM "${processes[@]}" 2>/dev/null || true' TERM
 for ((i = 0; i < count; i++)); do
     (
         export IREC_PROCESS_ID=$i
-        if ((gpus >= count)); then export CUDA_VISIBLE_DEVICES=$i; fi
+        if ((gpus >= count)); then export CUDA_VISIBLE_DEVICES=${devices[i]}; fi
         if ((i > 0)); then exec >"$logs/process_$i.log" 2>&1; fi
         exec "$python" -m irec_jax.main "$@"
     ) &

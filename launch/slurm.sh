@@ -24,8 +24,9 @@ export IREC_COORDINATOR=auto
 # srun does not inherit --cpus-per-task since Slurm 22.05.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
+# After SIGTERM all tasks exit with 75, some of them a moment later than others.
 status=0
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.main "$@" || status=$?
+srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m irec_jax.main "$@" || status=$?
 if ((status == 75)); then  # ended by SIGTERM
     scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -34,7 +34,7 @@ if [[ -z ${IREC_NUM_TASKS:-} ]] && ((count == 1 || SLURM_ARRAY_TASK_MIN > 1 ||
 fi
 
 status=0
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.cli "$@" \
+srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m irec_jax.cli "$@" \
     --task="$((index ? index : count))/$count" || status=$?
 if ((status == 75)); then  # ended by SIGTERM
     scontrol requeue "$SLURM_JOB_ID"

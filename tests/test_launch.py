@@ -46,7 +46,7 @@ def test_slurm_script_requeues_a_preempted_job(tmp_path, code, requeued):
     job = {"SLURM_JOB_ID": "17", "SLURM_CPUS_PER_TASK": "3", "PYTHON": "python3"}
     completed = run("slurm.sh", *words, path=path, **job)
     assert completed.returncode == code and log_lines(log) == requeued
-    expected = f"3 --kill-on-bad-exit=1 python3 -m irec_jax.main {' '.join(words)}"
+    expected = f"3 --kill-on-bad-exit=0 --wait=60 python3 -m irec_jax.main {' '.join(words)}"
     assert log_lines(command) == [expected]
 
 
@@ -56,7 +56,7 @@ def test_slurm_array_divides_the_runs_of_a_command(tmp_path):
     install(path, "scontrol", f'echo "$@" >> {command}')
     job = array_job([1, 2, 3, 4], 3)
     assert run("slurm_array.sh", "study", "goel", "--quick", path=path, **job).returncode == 75
-    expected = "--kill-on-bad-exit=1 python -m irec_jax.cli study goel --quick --task=3/4"
+    expected = "--kill-on-bad-exit=0 --wait=60 python -m irec_jax.cli study goel --quick --task=3/4"
     assert log_lines(command) == [expected, "requeue 21"]
 
 

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from conftest import SMALL, call
 
+from irec_jax import cli
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.errors import UserError
 from irec_jax.systems import load_recogniser
@@ -59,6 +60,15 @@ def test_dry_run_shows_config_shapes_and_parameters_and_builds_nothing(
     assert re.fullmatch(r"parameters: \d+", printed.strip().splitlines()[-1])
     assert "features  (128, 43, 128) float32" in printed or name != "han"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_after_a_space_may_come_before_the_config(capsys):
+    words = ["--config.training.repeats", "3", "--config", "configs/han.py", "--dry_run"]
+    assert call(*words) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"repeats: 3\b", printed) and "parameters: 1446123" in printed
+    assert cli.run(["train", "--config.seed", "7", "configs/han.py", "--dry-run"]) == 0
+    assert re.search(r"^seed: 7\b", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_dry_run_of_han_has_the_papers_network(capsys):
@@ -186,6 +196,7 @@ def test_eval_mode_accepts_changed_evaluation_settings(trained, capsys):
     [
         (["--config=configs/hann.py"], "did you mean 'han'"),
         (["--config=configs/han.py", "--confg.seed=1"], "unknown argument '--confg.seed=1'"),
+        (["--config=configs/han.py:debug", "--workdir="], "--workdir: empty name"),
         (["--config=configs/han.py", "--config.seed"], "a value is missing"),
         (["--config=configs/han.py:debug", "--mode=eval"], "no trained system"),
         (["--config=configs/han.py:dataset=folder"], "path"),

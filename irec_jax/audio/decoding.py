@@ -7,6 +7,7 @@ and, if files were joined, stops after the first one. Suffixes may be wrong, so 
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,6 +22,7 @@ from irec_jax.audio.parts import Damaged, Part, Window, read_bytes
 from irec_jax.audio.samples import BLOCK_SAMPLES
 from irec_jax.text import plural
 
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 # FFmpeg also opens playlists, which refer to other files and URLs; allow self-contained files only.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
 # PyAV 18 rejects tags that are not UTF-8 unless this argument is set; PyAV 19 accepts them and has
@@ -141,12 +143,25 @@ def _open_av(
     header = Info(stream.rate, stream.channels, part.num_samples, num_streams)
     # MP4 and Matroska containers state a duration. For a raw stream, FFmpeg would guess it from
     # the bit rate.
-    if part.kind in ("mp4", "matroska") and container.duration:
-        duration_s = container.duration / av.time_base
-        if stream.duration is not None and stream.time_base is not None:
-            duration_s = float(stream.duration * stream.time_base)
-        header = header._replace(num_samples=round(duration_s * stream.rate))
+    if part.kind in ("mp4", "matroska"):
+        duration_s = _stated_duration_s(container, stream)
+        if duration_s:
+            header = header._replace(num_samples=round(duration_s * stream.rate))
     return header, _av_pieces(container, stream, header, part, notes)
+
+
+def _stated_duration_s(container: InputContainer, stream: av.AudioStream) -> float | None:
+    """Return the duration of a stream as stated in an MP4 or Matroska file; None if unknown."""
+    unit_s = float(stream.time_base or 0)
+    if stream.duration is not None and unit_s:
+        return stream.duration * unit_s
+    # Matroska states the duration of the longest stream, and in most files the end of each stream.
+    if end := _CLOCK.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, end.groups())
+        return 3600 * hours + 60 * minutes + seconds - (stream.start_time or 0) * unit_s
+    if len(container.streams) > 1 or not container.duration:
+        return None
+    return container.duration / av.time_base
 
 
 def _av_pieces(

@@ -260,7 +260,7 @@ def find(
         Each file once, in the order of ``paths``; the files in a folder are sorted by path.
 
     Raises:
-        UserError: a path does not exist, or a folder contains no audio files.
+        UserError: a path does not exist, or a folder is unreadable or contains no audio files.
     """
     unique: dict[Path, None] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
@@ -276,8 +276,13 @@ def find(
 
 
 def _walk(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    def fail(error: OSError) -> None:
+        raise file_error(
+            error.filename, f"cannot be read ({error.strerror})", "make the folder readable"
+        ) from error
+
     files, visited = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=fail):
         real = os.path.realpath(parent)
         if real in visited:  # symbolic links form a cycle
             folders.clear()

@@ -36,6 +36,8 @@ LOCK_FILE = ".lock.json"
 INTERVAL_S, TIMEOUT_S = 15.0, 120.0
 #: Seconds to wait before a new lock in a remote folder is read again.
 _SETTLE_S = 2.0
+#: Tokens of the locks that this process holds.
+_held: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -66,6 +68,7 @@ def run_lock(
     finally:
         heartbeat.stop()
         _release(workdir, token, created)
+        _held.discard(token)
 
 
 def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
@@ -80,6 +83,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; choose a folder as --workdir")
     created = []
+    _held.add(token)
     try:
         if not remote.is_remote(workdir):
             created = [str(path) for path in (workdir, *workdir.parents) if not path.exists()]
@@ -164,7 +168,9 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
     """Return whether the run that holds a lock has ended or has not renewed it in time."""
     owner = _parse(content)
     if owner.get("machine") == _machine():
-        if not _is_alive(owner.get("pid")):
+        # In a restarted container, the main process has the same ID as before.
+        own = owner.get("pid") == os.getpid()
+        if own and owner.get("token") not in _held or not _is_alive(owner.get("pid")):
             return True
     elif owner.get("job") is not None and owner["job"] == _job():
         return True

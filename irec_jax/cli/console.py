@@ -82,7 +82,9 @@ def run_command(main: Callable[[], int | None]) -> int:
     _quiet_libraries()
     try:
         with _interruptible(), user_errors("irec"):
-            return main() or 0
+            code = main() or 0
+            sys.stdout.flush()  # a full disk or a closed pipe may show only now
+            return code
     except BrokenPipeError:  # such as `irec ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
@@ -248,8 +250,9 @@ def exit_process(code: int) -> NoReturn:
     them if one has failed. Therefore only a successful multi-process job exits normally; if
     a process fails, the launcher sees its exit code and stops the other processes.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # reported by `run_command`
+            stream.flush()
     jax = sys.modules.get("jax")
     if code == 0 and jax is not None and jax.distributed.is_initialized():
         sys.exit(0)

@@ -1,5 +1,7 @@
 """`irec fetch-sounds`: fetch sound libraries with npm and apt, or record them with eSpeak NG."""
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         f"{libraries.DEFAULT_FOLDER})",
     )  # fmt: skip
     arguments = parser.parse_args(words)
-    folder = expand_home(arguments.dir) if arguments.dir else libraries.folder()
+    folder = libraries.folder() if arguments.dir is None else expand_home(arguments.dir)
     names = libraries.parse_names("+".join(arguments.names or DEFAULT))
     if not names:
         raise UserError("NAME: contains no library name; omit it, or list at least one library")
@@ -54,8 +56,9 @@ def main(words: Sequence[str]) -> int:
             print(f"error: {name}: {error}", file=sys.stderr)
             continue
         print(f"{name}: {library.title}, {library.authors}, {library.licence}: {printable(path)}")
-    if arguments.dir and folder != libraries.folder():
-        print(f"to use them: export {libraries.FOLDER_VARIABLE}={printable(folder)}")
+    if os.path.abspath(folder) != os.path.abspath(libraries.folder()):
+        value = shlex.quote(printable(os.path.abspath(folder)))
+        print(f"to use them: export {libraries.FOLDER_VARIABLE}={value}")
     return 1 if failures else 0
 
 

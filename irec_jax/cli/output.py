@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from irec_jax.errors import UserError
 from irec_jax.files import check_writable, expand_home, write_bytes, write_error
@@ -18,11 +18,21 @@ FIGURES = (".png", ".pdf", ".svg")
 _WRITING_TIME = 0.05
 
 
-def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
-    """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
+@overload
+def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path: ...
+@overload
+def output_path(text: str | None, option: str, suffixes: Sequence[str]) -> Path | None: ...
+def output_path(text: str | None, option: str, suffixes: Sequence[str]) -> Path | None:
+    """Return the path of an output file, or None if the option was not given.
 
-    This catches an omitted file name: the next argument, often an input, would become the output.
+    Raises:
+        UserError: if the name is empty or ends with none of the suffixes. This catches an omitted
+            file name: the next argument, often an input, would become the output.
     """
+    if text is None:
+        return None
+    if not text:
+        raise UserError(f"{option}: empty name; specify a file, or omit the option")
     path = expand_home(text)
     _check_regular(path)
     if path.suffix.lower() not in suffixes:
@@ -56,12 +66,13 @@ def check_outputs(
             raise UserError(f"{path}: named for two outputs; choose different files")
         seen.add(identity)
         check_writable(path)
-        if path.exists() and not overwrite:
+        if os.path.exists(path) and not overwrite:
             raise UserError(f"{path}: already exists; choose another file or set --overwrite")
 
 
 def _check_regular(path: Path) -> None:
-    if path.exists() and not path.is_file():
+    # Unlike `Path.exists`, this does not fail for names that are too long.
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{path}: is not a regular file; choose another one")
 
 
@@ -144,7 +155,9 @@ class ResultFile(RewrittenFile):
             with open(self._path, "ab", buffering=0) as file:
                 size = file.tell()
                 try:
-                    file.write(line.encode())
+                    rest = memoryview(line.encode())
+                    while rest:  # a nearly full disk takes only a part
+                        rest = rest[file.write(rest) :]
                 except OSError:  # a full disk
                     file.truncate(size)
                     raise

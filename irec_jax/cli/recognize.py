@@ -13,7 +13,7 @@ from typing import Any
 from irec_jax import audio
 from irec_jax.checkpoints import pretrained
 from irec_jax.cli import CommandParser
-from irec_jax.cli.console import encodable, has_colour, user_errors
+from irec_jax.cli.console import command, encodable, has_colour, user_errors
 from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, unique_names, write_text
@@ -97,13 +97,13 @@ def main(words: Sequence[str]) -> int:
     if "" in arguments.workdir:
         raise UserError("--workdir: empty name; specify the folder of a trained recogniser")
     folders = pretrained.resolve(arguments.workdir, arguments.model)
-    json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
-    plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
+    json_path = output_path(arguments.json, "--json", (".json", ".jsonl"))
+    plot = output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
     plots = _paths_by_file(plot, files) if plot else [None] * len(files)
-    html_path = arguments.html and output_path(arguments.html, "--html", (".html", ".htm"))
-    table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
+    html_path = output_path(arguments.html, "--html", (".html", ".htm"))
+    table = output_path(arguments.segments, "--segments", (".csv", ".txt"))
     tables = _paths_by_file(table, files) if table else [None] * len(files)
     names = ("system.json", "config.json", "checksums.json")
     inputs = [*files, *(folder / name for folder in folders.values() for name in names)]
@@ -126,21 +126,17 @@ def main(words: Sequence[str]) -> int:
     ]
     header: dict[str, Any] = {"systems": described} if len(described) > 1 else described[0]
     show_timeline = sys.stdout.isatty() if arguments.timeline is None else arguments.timeline
-    try:
-        with contextlib.ExitStack() as stack:
-            results = page = None
-            if json_path:
-                results = stack.enter_context(ResultFile(json_path, header))
-            if html_path:
-                page = stack.enter_context(_page(html_path, files, systems, arguments))
-            outputs = _Outputs(plots, tables, results, page, show_timeline)
-            num_failed = _recognize(recogniser, files, outputs, arguments.threshold)
-    except KeyboardInterrupt:
-        names = " and ".join(printable(path) for path in (json_path, html_path) if path)
-        holds = "hold" if json_path and html_path else "holds"
-        where = f"; {names} {holds} the results so far" if names else ""
-        print(f"interrupted{where}", file=sys.stderr)
-        return 130
+    written = " and ".join(printable(path) for path in (json_path, html_path) if path)
+    holds = "hold" if json_path and html_path else "holds"
+    again = f"{written} {holds} the results so far" if written else ""
+    with command("irec recognize", again), contextlib.ExitStack() as stack:
+        results = page = None
+        if json_path:
+            results = stack.enter_context(ResultFile(json_path, header))
+        if html_path:
+            page = stack.enter_context(_page(html_path, files, systems, arguments))
+        outputs = _Outputs(plots, tables, results, page, show_timeline)
+        num_failed = _recognize(recogniser, files, outputs, arguments.threshold)
     if num_failed:
         print(f"{num_failed} of {plural(len(files), 'file')} failed", file=sys.stderr)
     return 1 if num_failed == len(files) else 0
@@ -255,7 +251,9 @@ def _paths_by_file(path: Path, files: Sequence[Path]) -> list[Path]:
     """Return an output path per file; if there are several files, add their names to `path`."""
     if len(files) == 1:
         return [path]
-    names = unique_names([file.stem for file in files])
+    # Shortened to stay within file system limits.
+    stems = [os.fsencode(file.stem)[:150].decode(errors="ignore") for file in files]
+    names = unique_names(stems)
     return [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
 
 

@@ -44,8 +44,13 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
         config_argument: 'config' for a positional argument, or '--config'.
         prog: command name.
     """
+    words = sys.argv[1:] if words is None else words
+    words, overrides = _split_overrides([str(word) for word in words])
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
-    overrides = parse_overrides(rest, prog)
+    if rest:
+        raise UserError(f"unknown argument {rest[0]!r}; see {prog} --help")
+    if arguments.workdir == "":
+        raise UserError("--workdir: empty name; specify a folder, or omit the option")
     # Imported here, so that --help and argument errors appear immediately.
     import data_builders
     from irec_jax import config as configs
@@ -114,15 +119,28 @@ def parse_overrides(words: Sequence[str], prog: str = "irec train") -> list[tupl
     Raises:
         UserError: if there is any other argument, or a key without a value.
     """
-    pairs, words = [], list(words)
+    others, pairs = _split_overrides(words)
+    if others:
+        raise UserError(f"unknown argument {others[0]!r}; see {prog} --help")
+    return pairs
+
+
+def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the arguments that do not override the config, and (key, value) pairs of the others.
+
+    Raises:
+        UserError: if a key has no value.
+    """
+    others, pairs, words = [], [], list(words)
     while words:
         word = words.pop(0)
         if not word.startswith("--config."):
-            raise UserError(f"unknown argument {word!r}; see {prog} --help")
+            others.append(word)
+            continue
         key, equals, value = word.removeprefix("--config.").partition("=")
         if not equals:
             if not words or words[0].startswith("--"):
                 raise UserError(f"{word}: a value is missing; expected --config.{key}=VALUE")
             value = words.pop(0)
         pairs.append((key, value))
-    return pairs
+    return others, pairs

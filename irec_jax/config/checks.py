@@ -30,7 +30,7 @@ from irec_jax.training import dispatch, optimizers, parallel
 #: Config key -> smallest valid value.
 MINIMUM = {
     "evaluation.batch_size": 1,
-    "evaluation.griffin_lim_iterations": 0,
+    "evaluation.griffin_lim_iterations": 1,
     "evaluation.max_decay_db": 0,
     "evaluation.num_bootstrap": 1,
     "loss.l2": 0,

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from irec_jax import registry
-from irec_jax.config.sections import OPTIONAL, section_of
+from irec_jax.config.sections import OPTIONAL, ZERO_IS_VALID, section_of
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 
@@ -60,7 +60,8 @@ def _clear_unset(config: config_dict.ConfigDict) -> None:
     for key in OPTIONAL:
         path, _, leaf = key.rpartition(".")
         section = section_of(config, path)
-        if section is not None and leaf in section and section[leaf] in ("", 0):
+        unset = ("",) if key in ZERO_IS_VALID else ("", 0)
+        if section is not None and leaf in section and section[leaf] in unset:
             with section.unlocked(), section.ignore_type():
                 section[leaf] = None
 

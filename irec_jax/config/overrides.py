@@ -8,7 +8,13 @@ from ml_collections import config_dict
 
 from irec_jax import registry
 from irec_jax.config.loading import flatten
-from irec_jax.config.sections import NAMED, OPTIONAL, argument_default, drop_foreign_arguments
+from irec_jax.config.sections import (
+    NAMED,
+    OPTIONAL,
+    ZERO_IS_VALID,
+    argument_default,
+    drop_foreign_arguments,
+)
 from irec_jax.errors import UserError
 
 
@@ -54,11 +60,12 @@ def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config
 def _parse(key: str, text: str, kind: type, *, is_none: bool) -> Any:
     """Parse text as a value of the given type; NoneType accepts any value.
 
-    Keys that are optional or currently None can be set to none. Optional keys also accept "" and 0,
-    which meant the same in earlier versions.
+    Keys that are optional or currently None can be set to none. Optional keys also accept "", and 0
+    unless it is a valid value, which meant the same in earlier versions.
     """
     kind = OPTIONAL.get(key, kind)
-    if key in OPTIONAL and text in ("", "0", "0.0"):
+    zero_is_none = key in OPTIONAL and key not in ZERO_IS_VALID
+    if key in OPTIONAL and text == "" or zero_is_none and text in ("0", "0.0"):
         return None
     if (key in OPTIONAL or is_none) and text.lower() == "none":
         return None
@@ -76,6 +83,8 @@ def _parse(key: str, text: str, kind: type, *, is_none: bool) -> Any:
         value = tuple(value) if isinstance(value, list | tuple) else (value,)
     if kind is not type(None) and type(value) is not kind:
         raise UserError(f"{key}={text}: expected {kind.__name__}")
-    if key in OPTIONAL and value == 0:
+    if zero_is_none and value == 0:
         return None
+    if isinstance(value, dict):  # keys of a config are texts
+        return {str(name): item for name, item in value.items()}
     return value

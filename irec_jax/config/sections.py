@@ -72,6 +72,8 @@ OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_k
     "training.min_steps_per_epoch": int,
     "training.steps_per_call": int,
 }
+#: Optional keys that may be 0; for the others, 0 meant the same as None in earlier versions.
+ZERO_IS_VALID = ("evaluation.max_decay_db",)
 #: Prefixes of keys that may differ between two runs of the same experiment.
 NOT_COMPARED = (
     "data.dir",

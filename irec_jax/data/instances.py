@@ -42,6 +42,11 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
             f"data.split={settings['split']}: {settings['name']} has its own training and test "
             "pieces; set data.split=official"
         )
+    if settings["channels"] != "mean":
+        raise UserError(
+            f"data.channels={settings['channels']}: the mix of a piece is mono; set "
+            "data.channels=mean"
+        )
     label_s, window_s = settings["label_s"], settings["window_s"]
     if label_s is not None and not 0 < label_s <= window_s:
         raise UserError(

@@ -120,7 +120,8 @@ def _all_begun(folders: dict[int, Path]) -> bool:
 
 def _collect(experiment: Experiment, folders: dict[int, Path], folder: Path) -> dict:
     """Report on the repeats that have finished and return the report."""
-    reports = distributed.on_main(lambda: list(repeats.read_reports(folders).items()))
+    settings = experiment.config.evaluation.to_dict()
+    reports = distributed.on_main(lambda: list(repeats.read_reports(folders, settings).items()))
     missing = folders.keys() - {seed for seed, _ in reports}
     if missing:
         names = ", ".join(folders[seed].name for seed in sorted(missing))

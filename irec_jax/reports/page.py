@@ -90,10 +90,14 @@ def failed_runs(failures: Mapping[str, str]) -> list[str]:
     return [heading, "\n".join(lines)] if lines else []
 
 
-def mean_over_runs(values: Sequence[float]) -> dict:
-    """Return the ``mean``, the sample ``sd`` (n - 1; NaN for one run) and the ``values``."""
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return {"mean": float(np.mean(values)), "sd": sd, "values": [float(v) for v in values]}
+def mean_over_runs(values: Sequence[float | None]) -> dict:
+    """Return the ``mean``, the sample ``sd`` (n - 1; NaN for one run) and the ``values``.
+
+    None, which stands for NaN in JSON files, becomes NaN.
+    """
+    scores = np.array(values, float)
+    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+    return {"mean": float(np.mean(scores)), "sd": sd, "values": scores.tolist()}
 
 
 def repeats_heading(repeats: Mapping) -> str:

@@ -6,8 +6,8 @@ splits. `window` splits the windows of the training clips at random, as Goel's c
 windows and channels of the same clip are used for both training and testing. `song` keeps all
 windows of a song in the same split. The difference in accuracy between these two splits is the
 effect of leakage. `official` is the test that Goel's text describes: sliding windows over the
-dataset's test clips, with one prediction per clip. Only clips with exactly one of the five labels
-are used.
+dataset's test clips, with one prediction per channel of a clip. Only clips with exactly one of the
+five labels are used.
 """
 
 import argparse

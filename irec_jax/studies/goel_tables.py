@@ -64,7 +64,7 @@ def _question(report: Mapping) -> str:
         "due to leakage from training to test? With the *window* split, which Goel uses, windows "
         "of the same clip are in both training and test; with the *song* split, all windows of a "
         "song are in the same split. The *official* split is the test that Goel's text describes: "
-        "sliding windows over the dataset's test clips, with one prediction per clip. Only "
+        "sliding windows over the dataset's test clips, with one prediction per channel. Only "
         "clips with exactly one of these labels are used."
     )
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from irec_jax.checkpoints import packaged
 from irec_jax.config.command import training_command
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, read_json, seekable
+from irec_jax.inference import aggregation
 from irec_jax.inference.calibration import fit
 from irec_jax.metrics.calibration import expected_calibration_error, top_calibration_error
 from irec_jax.reports.model_card import model_card
@@ -55,15 +57,17 @@ def export(
         workdir: the workdir.
         out: a new or empty folder for the files described in `checkpoints.packaged`.
         card: a Markdown file to append to the model card, for example with the licence and remarks.
-        calibrate: adjust the last layer so that probabilities agree with the observed class
-            frequencies in the validation clips; thresholds are adjusted accordingly.
+        calibrate: adjust the last layer so that clip scores agree with the observed class
+            frequencies in the validation clips. The thresholds that were tuned on these clips are
+            adjusted accordingly; the fixed threshold keeps its value.
         threshold: name of the threshold that the exported recogniser applies by default.
         overwrite: replace an earlier packaged system in `out`.
 
     Raises:
         UserError: if the workdir, folder or file is invalid (see `load_recogniser`); or, with
-            `calibrate`, if the system was not evaluated or does not predict independent
-            probabilities.
+            `calibrate`, if the system was not evaluated, does not predict independent
+            probabilities, has a clip score other than `aggregation.ABSOLUTE`, or is trained on
+            bags of instances.
     """
     workdir, out = expand_home(workdir, urls=True), expand_home(out)
     packaged.check_folder(out, overwrite=overwrite)
@@ -100,37 +104,44 @@ def _calibrate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters and `system.json` of a system with calibrated probabilities.
 
-    The last layer computes the logits, so only its weights change.
+    The last layer computes the logits, so only its weights change. The calibration is fitted to
+    clip scores, which is exact for the maximum of the windows and close for the mean of the largest
+    ones.
     """
-    loss = system["config"]["loss"]["name"]
+    loss, name = system["config"]["loss"]["name"], system["aggregation"]
     if loss != "binary_cross_entropy":
         raise UserError(
             f"{workdir}: trained with {loss}; calibration requires binary_cross_entropy"
         )
-    file = workdir / "predictions.npz"
-    if not file.exists():
-        raise UserError(f"{file}: missing; evaluate first, with --mode=eval")
-    with np.load(seekable(file), allow_pickle=False) as arrays:
-        splits = {
-            split: (arrays[f"{split}_labels"], arrays[f"{split}_scores"])
-            for split in ("validation", "test")
-        }
-    calibration = fit(*splits["validation"])
-    labels, scores = splits["test"]
+    if system["task"] != "recognition":
+        raise UserError(f"{workdir}: multiple-instance systems cannot be calibrated")
+    if name not in aggregation.ABSOLUTE:
+        known = " or ".join(aggregation.ABSOLUTE)
+        raise UserError(
+            f"{workdir}: the clip score {name} is not a probability; evaluate again with "
+            f"--mode=eval --config.evaluation.aggregation={known}"
+        )
+    clips = {split: _read_windows(workdir, split) for split in ("validation", "test")}
+    labels, windows = clips["validation"]
+    score = aggregation.get(name)
+    calibration = fit(labels, score(windows))
+    labels, windows = clips["test"]
+    calibrated = [calibration(probabilities) for probabilities in windows]
     errors = {
         when: {
             "all": expected_calibration_error(labels, values),
             "strongest": top_calibration_error(labels, values),
         }
-        for when, values in (("before", scores), ("after", calibration(scores)))
+        for when, values in (("before", score(windows)), ("after", score(calibrated)))
     }
-    name = max(
+    layer_name = max(
         (name for name in params if name.startswith("Dense_")),
         key=lambda name: int(name.removeprefix("Dense_")),
     )
+    layer = params[layer_name]
     layer = {
-        "kernel": params[name]["kernel"] * calibration.scale,
-        "bias": params[name]["bias"] * calibration.scale + np.array(calibration.offsets, "float32"),
+        "kernel": layer["kernel"] * calibration.scale,
+        "bias": layer["bias"] * calibration.scale + np.array(calibration.offsets, "float32"),
     }
     num_classes = len(system["classes"])
     thresholds = {
@@ -142,7 +153,22 @@ def _calibrate(
         "thresholds": system["thresholds"] | thresholds,
         "calibration": calibration.to_dict() | {"error": errors},
     }
-    return {**params, name: layer}, system | changed
+    return {**params, layer_name: layer}, system | changed
+
+
+def _read_windows(workdir: Path, split: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the labels (N, K) of the clips of a split and their window probabilities (W_i, K)."""
+    file = workdir / "predictions.npz"
+    try:
+        with np.load(seekable(file), allow_pickle=False) as arrays:
+            ends = np.cumsum(arrays[f"{split}_num_windows"])[:-1]
+            return arrays[f"{split}_labels"], np.split(arrays[f"{split}_windows"], ends)
+    except FileNotFoundError:
+        raise UserError(f"{file}: missing; evaluate first, with --mode=eval") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{file}: cannot be read ({error}); evaluate again with --mode=eval"
+        ) from error
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:

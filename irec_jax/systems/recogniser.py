@@ -338,8 +338,8 @@ def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
         for threshold in system["thresholds"].values():
             np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
         max_decay_db = system.get("max_decay_db")
-        if max_decay_db is not None and not 0 < max_decay_db < np.inf:
-            raise ValueError(f"max_decay_db is {max_decay_db}, expected a positive number")
+        if max_decay_db is not None and not 0 <= max_decay_db < np.inf:
+            raise ValueError(f"max_decay_db is {max_decay_db}, expected a number of at least 0")
     return system, task
 
 

@@ -20,6 +20,8 @@ UNSUITABLE = {
     "sophia": "needs second derivatives of the loss, but training computes only its gradient",
     "dpsgd": "needs the gradient of every example, but training computes only that of the batch",
     "sam": "needs gradients at two points in each step",
+    "galore": "has empty arrays in its state, which checkpoints cannot store",
+    "noisy_sgd": "has a random key of its own, which checkpoints cannot store",
     "schedule_free": _SCHEDULE_FREE,
     "schedule_free_adamw": _SCHEDULE_FREE,
     "schedule_free_sgd": _SCHEDULE_FREE,
@@ -113,6 +115,8 @@ def create_schedule(
             settings.setdefault(argument, value)
     if "peak_value" in known and "init_value" in known:
         settings.setdefault("init_value", 0.0)
+    if "boundaries_and_scales" in known:
+        settings["boundaries_and_scales"] = _boundaries(settings.get("boundaries_and_scales"))
     warmup_steps, decay_steps = settings.get("warmup_steps", 0), settings.get("decay_steps")
     if decay_steps is not None and warmup_steps >= decay_steps:
         raise UserError(
@@ -120,6 +124,20 @@ def create_schedule(
             f"{decay_steps} steps; choose a shorter warm-up or train for more epochs"
         )
     return registry.create("schedule", {name: function}, name, **settings)
+
+
+def _boundaries(scales: Mapping[Any, float] | None) -> dict[int, float]:
+    """Return step -> factor of the rate from a config, where keys are texts."""
+    try:
+        if scales:
+            return {int(step): float(scale) for step, scale in scales.items()}
+        problem = "missing"
+    except (AttributeError, TypeError, ValueError):
+        problem = "expected steps and factors"
+    raise UserError(
+        f"optimizer.schedule.boundaries_and_scales: {problem}; set it to a dict such as "
+        "{1000: 0.1, 2000: 0.1}"
+    )
 
 
 def create_optimizer(

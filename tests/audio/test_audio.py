@@ -46,6 +46,28 @@ def encode(path, samples, rate_hz, codec, **tags):
         container.mux(stream.encode(None))
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("delay_s", [0.0, 0.8])
+def test_audio_of_a_video_may_be_shorter_than_the_picture(tmp_path, suffix, delay_s):
+    path, num_samples = tmp_path / f"a{suffix}", 48_000
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48_000, layout="mono")
+        picture = container.add_stream("mpeg4", rate=10)
+        picture.width, picture.height, picture.pix_fmt = 16, 16, "yuv420p"
+        for number in range(30):  # 3 s
+            frame = av.VideoFrame(16, 16, "yuv420p")
+            frame.pts = number
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        frame = av.AudioFrame.from_ndarray(noise(num_samples).T, format="fltp", layout="mono")
+        frame.rate, frame.pts = 48_000, round(48_000 * delay_s)
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    samples, _ = audio.read(path)
+    assert abs(len(samples) - num_samples) <= 2048
+    assert abs(audio.info(path).num_samples - num_samples) <= 2048
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
 @pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
 def test_lossless_files_round_trip_exactly(tmp_path, suffix, num_channels, rate_hz):
@@ -335,6 +357,24 @@ def test_concurrent_reads_return_the_same_samples(tmp_path):
     assert len(results) == 4
     for result in results:
         np.testing.assert_array_equal(result, expected)
+
+
+def test_unreadable_folders_are_reported(tmp_path, monkeypatch):
+    locked = tmp_path / "album" / "locked"
+    locked.mkdir(parents=True)
+    audio.write(tmp_path / "album" / "a.wav", noise(1000), 8_000)
+    scandir = os.scandir
+
+    def fail(path):
+        if os.fspath(path) == str(locked):
+            raise PermissionError(13, "Permission denied", str(locked))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    message = "locked: cannot be read .Permission denied.; make the folder readable"
+    for folder in (locked, tmp_path / "album"):
+        with pytest.raises(UserError, match=message):
+            audio.find(folder)
 
 
 def test_find_searches_folders_recursively_and_ignores_hidden_files(tmp_path):

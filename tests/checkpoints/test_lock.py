@@ -109,6 +109,16 @@ def test_process_ids_of_another_container_are_not_compared(tmp_path):
         pass
 
 
+def test_restarted_container_takes_over_the_lock_of_its_main_process(tmp_path):
+    with run_lock(tmp_path):
+        owner = json.loads((tmp_path / LOCK_FILE).read_text())
+        with pytest.raises(UserError, match="uses this folder"), run_lock(tmp_path):
+            pass
+    (tmp_path / LOCK_FILE).write_text(json.dumps(owner | {"token": "of the killed process"}))
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / LOCK_FILE).read_text())["token"] != owner["token"]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}', '{"token": 3}'])
 def test_damaged_lock_counts_until_it_expires(tmp_path, content):
     file = tmp_path / LOCK_FILE

@@ -15,6 +15,30 @@ from irec_jax.cli.console import named_arguments, run_command, use_compilation_c
 from irec_jax.errors import UserError
 
 
+@pytest.mark.parametrize(("target", "code"), [("/dev/full", 1), ("pipe", 141)])
+def test_output_that_cannot_be_written_at_the_end_is_one_line(target, code):
+    program = (
+        "from irec_jax.cli.console import exit_process, run_command\n"
+        "import time; time.sleep(0.5)\n"
+        "exit_process(run_command(lambda: print('done')))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", program]
+    if target == "pipe":
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() == code
+        return
+    with open(target, "w") as full:
+        result = subprocess.run(
+            command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == code
+    assert result.stderr == "error: irec: No space left on device\n"
+
+
 def test_interrupt_in_a_garbage_collector_callback_is_not_lost(capsys):
     interrupted = []
 

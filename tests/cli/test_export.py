@@ -18,6 +18,7 @@ from irec_jax.checkpoints import pretrained
 from irec_jax.cli.console import run_command
 from irec_jax.cli.train import parse_overrides
 from irec_jax.errors import UserError
+from irec_jax.systems import export as export_module
 from irec_jax.systems import recogniser as recogniser_module
 from irec_jax.systems.export import export
 
@@ -157,6 +158,61 @@ def resolve(command):
     config = configs.load(spec)
     configs.override(config, parse_overrides(rest))
     return config
+
+
+def write_predictions(folder, *, scale, offset):
+    """Write predictions for which sigmoid(scale * logit + offset) is calibrated."""
+    rng, arrays = np.random.default_rng(0), {}
+    for split in ("validation", "test"):
+        logits = rng.normal(0.0, 2.0, (2000, 2))
+        present = rng.random(logits.shape) < 1 / (1 + np.exp(-(scale * logits + offset)))
+        quiet = np.full((2000, 1, 2), -8.0)  # two windows, the first of which is the maximum
+        windows = 1 / (1 + np.exp(-np.concatenate([logits[:, None], quiet + logits[:, None]], 1)))
+        arrays[f"{split}_labels"] = present
+        arrays[f"{split}_windows"] = windows.reshape(-1, 2).astype(np.float32)
+        arrays[f"{split}_num_windows"] = np.full(2000, 2)
+    np.savez(folder / "predictions.npz", **arrays)
+
+
+@pytest.mark.parametrize("aggregation", ["max", "top"])
+def test_calibrated_scores_are_probabilities(tmp_path, song, aggregation):
+    workdir = call_trace.write_recogniser(tmp_path / "w", aggregation=aggregation)
+    system = json.loads((workdir / "system.json").read_text())
+    system["thresholds"]["validation"] = 0.5
+    (workdir / "system.json").write_text(json.dumps(system))
+    write_predictions(workdir, scale=0.5, offset=-1.0)
+    export(workdir, tmp_path / "out", calibrate=True)
+    system = json.loads((tmp_path / "out" / "system.json").read_text())
+    fitted, error = system["calibration"], system["calibration"]["error"]
+    assert fitted["scale"] == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(fitted["offsets"], -1.0, atol=0.15)
+    assert error["after"]["all"] < 0.03 < 0.1 < error["before"]["all"]
+    expected = 1 / (1 + np.exp(1.0))  # the logit of 0.5 is 0
+    np.testing.assert_allclose(system["thresholds"]["validation"], expected, atol=0.03)
+    assert system["thresholds"]["fixed"] == 0.5
+    before = irec_jax.recognize(song, workdir=workdir).window_scores.astype(float)
+    after = irec_jax.recognize(song, workdir=tmp_path / "out").window_scores
+    logits = fitted["scale"] * np.log(before / (1 - before)) + np.array(fitted["offsets"])
+    np.testing.assert_allclose(after, 1 / (1 + np.exp(-logits)), atol=0.01)
+    assert "Scores are calibrated" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_systems_that_cannot_be_calibrated_are_one_line(workdir, tmp_path, capsys):
+    words = ["--out", tmp_path / "out", "--calibrate"]
+    assert call("export", workdir, *words) == 1
+    assert "the clip score s2 is not a probability; evaluate again" in capsys.readouterr().err
+    other = call_trace.write_recogniser(tmp_path / "w", aggregation="max")
+    assert call("export", other, *words) == 1
+    assert "predictions.npz: missing; evaluate first" in capsys.readouterr().err
+    np.savez(other / "predictions.npz", validation_labels=np.zeros((1, 2)))
+    assert call("export", other, *words) == 1
+    error = capsys.readouterr().err
+    assert "predictions.npz: cannot be read" in error and error.count("\n") == 1
+    bags = dict(task="multi_instance", aggregation="max")
+    bags["config"] = dict(loss=dict(name="binary_cross_entropy"))
+    with pytest.raises(UserError, match="multiple-instance systems cannot be calibrated"):
+        export_module._calibrate(tmp_path, {}, bags)
+    assert not (tmp_path / "out").exists()
 
 
 def test_default_recogniser(shipped, folder, song, tmp_path, capsys):

@@ -99,6 +99,13 @@ def test_a_soundfont_is_taken_out_of_its_package(clients, tmp_path, capsys):
     assert f"export {libraries.FOLDER_VARIABLE}={tmp_path / 'other'}" in output
 
 
+def test_the_printed_folder_is_valid_elsewhere(clients, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fetch("fluid", "--dir", "my sounds") == 0
+    expected = f"export {libraries.FOLDER_VARIABLE}='{tmp_path / 'my sounds'}'"
+    assert expected in capsys.readouterr().out
+
+
 def test_a_soundfont_is_taken_out_of_an_npm_package(clients, tmp_path):
     assert fetch("sonivox") == 0
     assert clients.read_text().split() == ["@coderline/alphatab"]

@@ -2,13 +2,14 @@
 
 import json
 import os
+import resource
 import shutil
 
 import call_trace
 import pytest
 import soundfile
 
-from irec_jax import cli
+from irec_jax import cli, preemption
 from irec_jax.cli import output
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
@@ -64,6 +65,8 @@ def error_line(capsys):
         ("--json W/system.json a.wav --overwrite", "system.json: is an input file"),
         ("--json folder.json a.wav --overwrite", "folder.json: is not a regular file"),
         ("--plot p.png a.wav b.wav", "p-b.png: already exists"),
+        ("--json= a.wav", "--json: empty name; specify a file, or omit the option"),
+        ("--segments= a.wav", "--segments: empty name"),
     ],
 )
 def test_other_files_are_not_replaced(work, workdir, capsys, words, message):
@@ -101,6 +104,22 @@ def test_pictures_of_equal_names_are_different_files(work, capsys):
     assert call("recognize", "--workdir", "W", *paths, "--plot", "p.png") == 0
     names = ["p-a-2.png", "p-A-3.png", "p-a-1.png", "p-é-1.png", "p-é-2.png"]
     assert {name for name in os.listdir() if name.endswith(".png")} == set(names)
+
+
+def test_pictures_of_files_with_long_names(work):
+    long = "é" * 120 + "z"
+    for name in ("1", "2"):
+        soundfile.write(f"{long}{name}.flac", [0.1, -0.1] * 4000, 8000)
+    paths = [f"{long}1.flac", f"{long}2.flac", "a.wav"]
+    assert call("recognize", "--workdir", "W", *paths, "--plot", "p.png") == 0
+    pictures = {name for name in os.listdir() if name.endswith(".png")}
+    short = "é" * 75
+    assert pictures == {"p-a.png", f"p-{short}-1.png", f"p-{short}-2.png"}
+
+
+def test_a_name_that_is_too_long_is_one_line(work, capsys):
+    assert call("recognize", "--workdir", "W", "a.wav", "--json", f"{'n' * 251}.json") == 1
+    assert "choose a shorter name" in error_line(capsys)
 
 
 def test_any_error_of_a_file_is_one_line_and_the_others_go_on(
@@ -148,23 +167,45 @@ def test_any_error_of_a_file_is_one_line_and_the_others_go_on(
     assert "Traceback" in capsys.readouterr().err and len(list(temporary.iterdir())) == 2
 
 
-def test_an_interrupt_keeps_the_results(work, recogniser, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [(KeyboardInterrupt, 130, "interrupted"), (preemption.Preempted, 75, "ended by SIGTERM")],
+)
+def test_an_interrupt_keeps_the_results(
+    work, recogniser, capsys, monkeypatch, error, code, message
+):
     recognize = type(recogniser).recognize
 
     def interrupt_at_c(self, file, **options):
         if file.name == "c.wav":
-            raise KeyboardInterrupt
+            raise error
         return recognize(self, file, **options)
 
     monkeypatch.setattr(type(recogniser), "recognize", interrupt_at_c)
     monkeypatch.setattr(output, "_WRITING_TIME", 1e-9)  # no second write before the end
     words = ["recognize", "--workdir", "W", "a.wav", "b.wav", "c.wav", "--json"]
     for name in ("r.json", "r.jsonl"):
-        assert call(*words, name) == 130
-        assert f"interrupted; {name} holds the results so far" in capsys.readouterr().err
+        assert call(*words, name) == code
+        assert capsys.readouterr().err == f"{message}; {name} holds the results so far\n"
     files = json.loads((work / "r.json").read_text())["files"]
     assert [record["file"] for record in files] == ["a.wav", "b.wav"]
     assert files == [json.loads(line) for line in (work / "r.jsonl").read_text().splitlines()]
+
+
+def test_a_full_disk_leaves_complete_lines(tmp_path):
+    path = tmp_path / "r.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    results = output.ResultFile(path, {})
+    results.add({"file": "a.wav"})
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        with pytest.raises(UserError, match="cannot be written .* free space"):
+            results.add({"file": "b.wav", "note": "x" * 200})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    results.add({"file": "c.wav"})
+    files = [json.loads(line)["file"] for line in path.read_text().splitlines()]
+    assert files == ["a.wav", "c.wav"]
 
 
 def test_result_file_is_complete_after_each_record_and_rarely_rewritten(tmp_path, monkeypatch):

@@ -199,7 +199,8 @@ def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, messa
         ("data.hop_s", 0.5, ["0", "0.0", "None"]),
         ("data.soundfont", "piano.sf2", ["", "none"]),
         ("data.stored", "12", ["", "none"]),
-        ("evaluation.max_decay_db", 2.0, ["0", "none"]),
+        ("evaluation.max_decay_db", 2.0, ["", "none"]),
+        ("evaluation.max_decay_db", 0.0, ["none"]),
         ("evaluation.threshold", 0.25, ["0.0", "none"]),
         ("optimizer.clip_norm", 2.0, ["0", "None"]),
         ("optimizer.schedule.name", "cosine_decay_schedule", ["", "none"]),
@@ -217,6 +218,27 @@ def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
         configs.override(config, [(key, text)])
         configs.check_keys(config)
         assert differences(configs.flatten(config), original) == []
+
+
+def test_boundaries_of_a_schedule_are_a_dict():
+    config = configs.load(HAN)
+    schedule = "optimizer.schedule"
+    settings = [(f"{schedule}.name", "piecewise_constant_schedule")]
+    configs.override(config, [*settings, (f"{schedule}.boundaries_and_scales", "{100: 0.1}")])
+    flat = configs.flatten(config)
+    assert flat[f"{schedule}.boundaries_and_scales.100"] == 0.1
+    configs.check_keys(config)
+    check_config(config)
+    config = configs.load(HAN)
+    configs.override(config, settings)
+    with pytest.raises(UserError, match="boundaries_and_scales: missing; set it to a dict"):
+        check_config(config)
+
+
+def test_sounds_apply_only_to_wild_clips():
+    for text in ("sounds=fluid", "size=full", "test_sounds=fluid"):
+        with pytest.raises(UserError, match="dataset=irmas: sounds, .* only to gm_wild"):
+            configs.load(f"configs/wild.py:dataset=irmas,{text}")
 
 
 def test_the_papers_separators_are_trained_without_our_augmentation_and_average():

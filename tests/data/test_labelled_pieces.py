@@ -65,6 +65,7 @@ def test_mix_is_the_mean_of_its_channels_and_its_peak_the_gain(folder, tmp_path)
     [
         (dict(split="song"), "data.split=song: multitrack has its own training and test pieces"),
         (dict(label_s=0.7), "data.label_s=0.7: expected a positive number of seconds, at most"),
+        (dict(channels="separate"), "data.channels=separate: the mix of a piece is mono; set"),
         (dict(threshold_db=1.0), "data.threshold_db=1.0: expected a level below 0 dB"),
     ],
 )

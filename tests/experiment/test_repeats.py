@@ -43,6 +43,24 @@ def test_jobs_of_an_array_give_the_report_of_one_job(executed, tmp_path, capsys)
     reports = [read_json(folder / "report.json")["repeats"] for folder in (one, array)]
     assert reports[0] == reports[1] and reports[0]["seeds"] == [0, 1, 2]
     assert reports[0]["thresholds"]["fixed"]["micro"]["f1"]["mean"] == pytest.approx(0.1)
+    capsys.readouterr()
+    assert call(*words, "--collect", "--config.evaluation.aggregation=s1") == 1
+    error = capsys.readouterr().err
+    assert "seed_0/report.json: evaluated with other settings (evaluation.aggregation)" in error
+
+
+def test_an_undefined_score_makes_the_mean_undefined(executed, tmp_path):
+    workdir = tmp_path / "run"
+    assert call(*WORDS, f"--workdir={workdir}") == 0
+    for seed in (0, 2):
+        report = read_json(workdir / f"seed_{seed}" / "report.json")
+        # As in the report on test clips none of which has a single label.
+        report["predominant"] |= dict(num_clips=0, accuracy=None, balanced_accuracy=None)
+        write_json(workdir / f"seed_{seed}" / "report.json", report)
+    assert call(*WORDS, f"--workdir={workdir}", "--collect") == 0
+    summary = read_json(workdir / "report.json")["repeats"]
+    assert summary["thresholds"]["fixed"]["micro"]["f1"]["mean"] == pytest.approx(0.1)
+    assert summary["accuracy"]["mean"] is None and summary["accuracy"]["values"][1] is not None
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from irec_jax.errors import UserError
 from irec_jax.training import optimizers
 
 PLAIN = {"schedule": {"name": ""}, "clip_norm": 0.0}
-#: Arguments that have no default in optax.
-NEEDED = {"noisy_sgd": {"eta": 0.01}}
 
 
 @pytest.mark.parametrize("name", sorted(optimizers._optimizers()))
 def test_every_optimizer_reduces_the_loss(name):
-    settings = {"name": name, "learning_rate": 1e-2} | PLAIN | NEEDED.get(name, {})
+    settings = {"name": name, "learning_rate": 1e-2} | PLAIN
     optimizer, _ = optimizers.create_optimizer(settings, 10)
     params = {"kernel": jnp.linspace(0.5, 1.5, 24).reshape(6, 4), "bias": jnp.ones(4)}
 
@@ -28,8 +26,24 @@ def test_every_optimizer_reduces_the_loss(name):
         value, grads = jax.value_and_grad(loss)(params)
         updates, state = optimizer.update(grads, state, params, value=value)
         params = optax.apply_updates(params, updates)
+    # Checkpoints store no random keys and no empty arrays.
+    for leaf in jax.tree.leaves(state):
+        assert np.asarray(leaf).size > 0 and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     # The first steps of some optimisers are too small for float32.
     assert np.isfinite(float(loss(params))) and float(loss(params)) <= float(first)
+
+
+def test_rates_change_at_boundaries():
+    settings = {
+        "name": "piecewise_constant_schedule",
+        "boundaries_and_scales": {"2": 0.5, "4": 0.1},
+    }
+    schedule = optimizers.create_schedule(settings, 1.0, 10)
+    rates = [float(schedule(step)) for step in range(6)]
+    np.testing.assert_allclose(rates, [1.0, 1.0, 0.5, 0.5, 0.05, 0.05], rtol=1e-6)
+    for wrong in (None, {}, {"a": 1.0}, 3):
+        with pytest.raises(UserError, match="boundaries_and_scales: .*set it to a dict such as"):
+            optimizers.create_schedule(settings | {"boundaries_and_scales": wrong}, 1.0, 10)
 
 
 def test_constant_rate_and_clipping_match_optax():
