@@ -116,10 +116,10 @@ def _calibrate(
     if system["task"] != "recognition":
         raise UserError(f"{workdir}: multiple-instance systems cannot be calibrated")
     if name not in aggregation.ABSOLUTE:
-        known = " or ".join(aggregation.ABSOLUTE)
         raise UserError(
-            f"{workdir}: the clip score {name} is not a probability; evaluate again with "
-            f"--mode=eval --config.evaluation.aggregation={known}"
+            f"{workdir}: the clip score {name} is not a probability; run the training command "
+            "again with --config.evaluation.aggregation=top (or max), which evaluates the system "
+            "without training it again"
         )
     clips = {split: _read_windows(workdir, split) for split in ("validation", "test")}
     labels, windows = clips["validation"]
