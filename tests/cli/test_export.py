@@ -200,7 +200,10 @@ def test_calibrated_scores_are_probabilities(tmp_path, song, aggregation):
 def test_systems_that_cannot_be_calibrated_are_one_line(workdir, tmp_path, capsys):
     words = ["--out", tmp_path / "out", "--calibrate"]
     assert call("export", workdir, *words) == 1
-    assert "the clip score s2 is not a probability; run the training command" in capsys.readouterr().err
+    assert (
+        "the clip score s2 is not a probability; run the training command"
+        in capsys.readouterr().err
+    )
     other = call_trace.write_recogniser(tmp_path / "w", aggregation="max")
     assert call("export", other, *words) == 1
     assert "predictions.npz: missing; evaluate first" in capsys.readouterr().err
