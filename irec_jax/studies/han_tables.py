@@ -23,7 +23,7 @@ def markdown_page(report: Mapping) -> str:
     rows = report["rows"]
     default = rows.get("lrelu_0.33")
     brief = (
-        "Quick run: trained briefly, in batches of 32; the scores are lower than after full "
+        "Quick run: trained for 178 steps of 32 windows; the scores are lower than after full "
         "training."
     )
     introduction = [

@@ -43,6 +43,9 @@ def test_rows_are_those_of_the_paper():
     quick = {name: config.flatten(settings) for name, settings in plan("--quick").items()}
     assert list(quick) == list(configs)
     assert [flat["training.repeats"] for flat in quick.values()] == [3] * 5 + [1] * 3
+    # All networks are trained for as many steps, although there are more short windows.
+    for bound in ("min", "max"):
+        assert {flat[f"training.{bound}_steps_per_epoch"] for flat in quick.values()} == {89}
 
 
 def predictions(seed):
