@@ -205,8 +205,7 @@ def _log_mel(rate_hz: int) -> _Kind:
 
 def _spectrogram_db(rate_hz: int) -> _Kind:
     hop_length = round(rate_hz / 42)
-    frontend = frontends.create(
-        "spectrogram_db",
+    frontend = frontends.SpectrogramDb(
         frame_length=2 ** round(math.log2(rate_hz / 11)),  # 4,096 at 44.1 kHz, as in the paper
         hop_length=hop_length,
         num_bins=2 ** (round(math.log2(rate_hz / 11)) - 1),
