@@ -14,6 +14,8 @@ from irec_jax.text import clock
 _WIDTH = 14.5
 _SMALLEST_WEIGHT = 0.005  # rounds to .01
 _LOWEST_DB = -40.0
+#: Maximum number of panels side by side.
+_MAX_COLUMNS = 5
 _SPECTROGRAM_DB = 70.0
 _LOSS_DB = 30.0
 #: Losses are inaudible, and therefore not drawn, where a track is below this level relative to its
@@ -108,9 +110,11 @@ def example(
         title: title of the figure.
         sample_rate_hz, duration_s: sample rate and duration of the tracks.
     """
-    columns = max(len(inverses), len(spectra))
-    figure = figures.new_figure(3.6 * columns, 7.6)
-    upper, lower = figure.subplots(2, columns, squeeze=False)
+    columns = min(_MAX_COLUMNS, max(len(inverses), len(spectra)))
+    num_upper, num_lower = (-(-len(panels) // columns) for panels in (inverses, spectra))
+    figure = figures.new_figure(3.6 * columns, 3.8 * (num_upper + num_lower))
+    grid = figure.subplots(num_upper + num_lower, columns, squeeze=False)
+    upper, lower = grid[:num_upper].ravel(), grid[num_upper:].ravel()
     off_diagonal = ~np.eye(len(names), dtype=bool)
     top = max(float(np.abs(inverse[off_diagonal]).max()) for inverse in inverses.values())
     images = []
@@ -119,7 +123,8 @@ def example(
         images.append(axes.imshow(values, cmap="RdBu_r", vmin=-top, vmax=top))
         axes.set_title(name, fontsize=11)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(names)), names if axes is upper[0] else [], fontsize=7)
+        is_first = axes in upper[::columns]
+        axes.set_yticks(range(len(names)), names if is_first else [], fontsize=7)
     figure.colorbar(images[-1], ax=upper.tolist(), label="off-diagonal element", shrink=0.8)
     loudest = max(float(magnitudes.max()) for magnitudes in spectra.values())
     nyquist_khz = sample_rate_hz / 2000
@@ -130,7 +135,8 @@ def example(
         axes.set_ylim(0, min(nyquist_khz, 8))
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("time (s)")
-    lower[0].set_ylabel("frequency (kHz)")
+    for axes in lower[::columns]:
+        axes.set_ylabel("frequency (kHz)")
     figure.colorbar(images[-1], ax=lower.tolist(), label="level (dB re maximum)", shrink=0.8)
     for unused in (*upper[len(inverses) :], *lower[len(spectra) :]):
         unused.set_visible(False)
