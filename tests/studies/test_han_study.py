@@ -144,7 +144,7 @@ def check_page(result, f1_at_45):
         "provenance": provenance | {"hardware": hardware, "date": "", "versions": {}},
     }
     page = han_tables.markdown_page(report)
-    assert "trained briefly" in page and "rendered" not in page
+    assert "trained for 178 steps" in page and "rendered" not in page
     assert "has the highest (.602)" in page and "S2 reaches .602 and S1 .595." in page
     for window_s in ("0.5 s", "1 s", "1.5 s", "3 s"):
         ((*cells,),) = table_cells(page, window_s)
