@@ -3,10 +3,11 @@
 #
 #   launch/local.sh 2 --config=configs/han.py:debug --workdir=runs/two
 #
-# Process i uses GPU i, or the i-th GPU of CUDA_VISIBLE_DEVICES. Having fewer GPUs than processes is an error; without GPUs, the processes run
-# on the CPU. The output of process 0 is shown; the other processes write to temporary files. If a
-# process fails, all are stopped, and the last lines of these files are shown. SIGTERM is forwarded
-# to all processes, which save a checkpoint and exit with status 75, as does this script.
+# Process i uses GPU i, or the i-th GPU of CUDA_VISIBLE_DEVICES. Having fewer GPUs than processes is
+# an error; without GPUs, the processes run on the CPU. The output of process 0 is shown; the other
+# processes write to temporary files. If a process fails, all are stopped, and the last lines of
+# these files are shown. SIGTERM is forwarded to all processes, which save a checkpoint and exit
+# with status 75, as does this script.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! "$1" =~ ^[1-9][0-9]*$ ]]; then

@@ -204,11 +204,12 @@ def _log_mel(rate_hz: int) -> _Kind:
 
 
 def _spectrogram_db(rate_hz: int) -> _Kind:
-    hop_length = round(rate_hz / 42)
+    # 4,096 and 1,050 at 44.1 kHz, as in the paper.
+    frame_length, hop_length = 2 ** round(math.log2(rate_hz / 11)), round(rate_hz / 42)
     frontend = frontends.SpectrogramDb(
-        frame_length=2 ** round(math.log2(rate_hz / 11)),  # 4,096 at 44.1 kHz, as in the paper
+        frame_length=frame_length,
         hop_length=hop_length,
-        num_bins=2 ** (round(math.log2(rate_hz / 11)) - 1),
+        num_bins=frame_length // 2,
         num_frames=math.ceil(round(EXCERPT_S * rate_hz) / hop_length),
     )
     nyquist_khz = rate_hz / 2e3

@@ -52,8 +52,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
         f"{plural(len(pieces), 'piece')} of {settings['dataset']} with simulated crosstalk as in "
         "the paper: a random symmetric mixing matrix, crosstalk of at most -6, -12 or -18 dB, and "
         f"delays derived from distances.{_room(settings['decay_s'])}"
-        + " The tracks of each instrument are summed."
-        * settings.get("sum_players", False),
+        + (" The tracks of each instrument are summed." if settings.get("sum_players") else ""),
         _averages(report, methods),
         "In the mixtures, the only artifacts are delays beyond the 512 taps of BSS-Eval: tracks "
         "without such delays have an infinite SAR and are excluded from the mean SAR."
